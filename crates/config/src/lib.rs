@@ -1,0 +1,1 @@
+//! The YAML model with spans, schema and cross-checks; makes a Plan that is never doubted again.

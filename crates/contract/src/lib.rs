@@ -1,0 +1,1 @@
+//! Does a request follow its OpenAPI document? The only room that knows JSON Schema.

@@ -1,0 +1,1 @@
+//! The event model, redaction, the Merkle log and its wire formats.

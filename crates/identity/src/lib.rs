@@ -1,0 +1,1 @@
+//! Who stands behind a client certificate: names, thumbprints, profiles.

@@ -1,0 +1,1 @@
+//! Rates, plans and concurrency, exact over all cores.

@@ -1,0 +1,1 @@
+//! Endpoints of services and which one to take.

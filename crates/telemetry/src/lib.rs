@@ -1,0 +1,1 @@
+//! Metric names, the journal of sealed segments, event sinks and alerts.

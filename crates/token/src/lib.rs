@@ -1,0 +1,1 @@
+//! JOSE: key sets, verification, API keys, and minting of the internal token.

@@ -1,0 +1,1 @@
+//! The whole product, driven from outside by clients that nobody here wrote.

@@ -1,0 +1,1 @@
+//! Fakes, a test CA, raw-socket peers and server launchers.
