@@ -1,0 +1,436 @@
+//! The events that a Portcullis process can record. There are no others.
+//!
+//! An [`Event`] says what happened; the [`Stamp`], which the journal makes, says when and in which place of the
+//! worker's gapless sequence. Words are fixed; whatever a stranger could have written is [`SafeText`].
+//!
+//! Sources: DESIGN §4 (record is outermost); SS028-11.6.1, 11.6.2; MS-SS-5.1 to 5.3; threats F8, C13.
+
+use portcullis_core::{Generation, Name, Reason, RequestId, UnixMillis};
+
+use crate::request::{Decided, Ended};
+use crate::{SafeText, Source};
+
+/// An enum of fixed words: the only texts that need no escaping.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The stable word that records and metrics show.
+            #[must_use]
+            pub const fn word(self) -> &'static str { match self { $(Self::$variant => $word),* } }
+        }
+    };
+}
+pub(crate) use words;
+
+/// When and where in the sequence an event was recorded. The journal makes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp<'a> {
+    /// The id shared by all events of one request, or of this event alone.
+    pub id: RequestId,
+    /// Wall time.
+    pub time: UnixMillis,
+    /// The worker that recorded it.
+    pub worker: u16,
+    /// Its place in that worker's sequence: 1, 2, 3, …; a number that is missing is a finding.
+    pub sequence: u64,
+    /// The environment of the process.
+    pub environment: &'a Name,
+}
+
+words! {
+    /// The TLS version of a session.
+    TlsVersion {
+        /// RFC 5246.
+        V12 = "1.2",
+        /// RFC 8446.
+        V13 = "1.3",
+    }
+}
+
+/// The TLS session that something came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Its version.
+    pub version: TlsVersion,
+    /// SHA-256 of the client's certificate, if it showed one (RFC 8705 §3.1).
+    pub client: Option<[u8; 32]>,
+}
+
+words! {
+    /// What ended a connection, or a message on it, before it reached the request line.
+    ConnectionClass {
+        /// The TLS handshake failed.
+        HandshakeFailed = "handshake-failed",
+        /// The client's certificate was not accepted.
+        CertificateRefused = "certificate-refused",
+        /// The guard found no single reading of the bytes.
+        GuardFault = "guard-fault",
+        /// The HTTP/2 layer answered by itself: a reset or GOAWAY for a protocol error.
+        ProtocolError = "protocol-error",
+        /// An HTTP/2 flood detector fired (E1-E5, E8).
+        Flood = "flood",
+        /// The PROXY header was missing, malformed or from a peer that is not listed.
+        ProxyError = "proxy-error",
+        /// Too many connections, handshakes or open requests.
+        OverCap = "over-cap",
+        /// Bytes came too slowly, or not at all.
+        Timeout = "timeout",
+        /// The HTTP codec answered by itself, which a test says cannot happen.
+        CodecAnswer = "codec-answer",
+        /// The connection broke off in the middle of a message.
+        Broken = "broken",
+    }
+}
+
+/// Something that never reached the request line.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection<'a> {
+    /// Where it came from.
+    pub source: Source,
+    /// The configured name of the listener.
+    pub listener: Option<&'a Name>,
+    /// What it was.
+    pub class: ConnectionClass,
+    /// The particular fault: a word of the room that found it, such as `content-length-twice`.
+    pub fault: &'static str,
+    /// More about it, for the record alone.
+    pub detail: SafeText<'a>,
+    /// The server name that the client asked for.
+    pub server_name: Option<SafeText<'a>>,
+    /// The session, if there was one.
+    pub tls: Option<Tls>,
+}
+
+/// What a run of coalesced events has in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// Never reached the line.
+    Connection(ConnectionClass),
+    /// Refused on the line before the caller was known.
+    Refusal(Reason),
+}
+
+impl Class {
+    /// The stable word of it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Connection(class) => class.word(),
+            Self::Refusal(reason) => reason.word(),
+        }
+    }
+}
+
+/// Many events of one class, from one network, in one second, with their exact number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coalesced {
+    /// What they were.
+    pub class: Class,
+    /// The network; none for the shared bucket of networks that found no place in the table.
+    pub source: Option<Source>,
+    /// Seconds since the epoch.
+    pub second: u64,
+    /// How many; exact.
+    pub count: u64,
+}
+
+/// Who did something to the product itself.
+#[derive(Clone, Copy, Debug)]
+pub enum Actor<'a> {
+    /// A local process, by the user id that the kernel vouches for (`SO_PEERCRED`).
+    Uid(u32),
+    /// A peer proven by mutual TLS.
+    Peer(SafeText<'a>),
+    /// The file watcher, because the configuration's bytes changed.
+    File,
+    /// A signal.
+    Signal,
+    /// The product itself, by its own schedule.
+    Itself,
+}
+
+words! {
+    /// What was changed.
+    ChangeKind {
+        /// The whole configuration.
+        Config = "config",
+        /// Policies or revocations.
+        Authorisation = "authorisation",
+        /// Routes, limits or contracts.
+        Routes = "routes",
+        /// Certificates or roots.
+        Tls = "tls",
+        /// Keys that we sign with.
+        Keys = "keys",
+        /// Endpoints of a service.
+        Endpoints = "endpoints",
+    }
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// In force.
+    Accepted,
+    /// Not in force; the one before stays.
+    Refused {
+        /// How many problems were found.
+        problems: u32,
+    },
+}
+
+/// A generation was accepted or refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// What kind of generation.
+    pub kind: ChangeKind,
+    /// Its number.
+    pub generation: Generation,
+    /// SHA-256 of its content.
+    pub hash: [u8; 32],
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Who brought it.
+    pub actor: Actor<'a>,
+    /// The first problem, if it was refused.
+    pub detail: SafeText<'a>,
+}
+
+words! {
+    /// What an administrator did.
+    AdminAction {
+        /// Read records.
+        ReadRecords = "read-records",
+        /// Verified the record.
+        VerifyRecords = "verify-records",
+        /// Took records out.
+        ExportRecords = "export-records",
+        /// Asked why a request was decided as it was.
+        Explain = "explain",
+        /// Asked for a reload.
+        Reload = "reload",
+        /// Asked for a drain.
+        Drain = "drain",
+        /// Revoked a token, subject or session.
+        Revoke = "revoke",
+        /// Looked at state.
+        Inspect = "inspect",
+    }
+}
+
+words! {
+    /// Whether something asked for was permitted.
+    Permission {
+        /// It was.
+        Allowed = "allowed",
+        /// It was not.
+        Refused = "refused",
+    }
+}
+
+/// Somebody used the admin interface or the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin<'a> {
+    /// What they did.
+    pub action: AdminAction,
+    /// Who.
+    pub actor: Actor<'a>,
+    /// Whether they could.
+    pub permission: Permission,
+    /// To what: the query, the request id, the session.
+    pub subject: SafeText<'a>,
+}
+
+words! {
+    /// Whether an alert began or ended.
+    AlertState {
+        /// It began.
+        Firing = "firing",
+        /// It ended.
+        Resolved = "resolved",
+    }
+}
+
+words! {
+    /// How bad it is.
+    Severity {
+        /// Somebody should look today.
+        Warning = "warning",
+        /// Somebody should look now.
+        Critical = "critical",
+    }
+}
+
+/// An alert began or ended (11.1.5).
+#[derive(Clone, Copy, Debug)]
+pub struct Alert<'a> {
+    /// Its name.
+    pub name: &'a Name,
+    /// Whether it began.
+    pub state: AlertState,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was seen.
+    pub detail: SafeText<'a>,
+}
+
+/// What became of an issuer's keys.
+#[derive(Clone, Copy, Debug)]
+pub enum IssuerState<'a> {
+    /// Read anew.
+    Refreshed {
+        /// How many are in use.
+        keys: u32,
+        /// The generation of keys they belong to.
+        generation: Generation,
+    },
+    /// Could not be read.
+    Failed {
+        /// Seconds since they were last read.
+        age: u64,
+        /// Why.
+        why: SafeText<'a>,
+    },
+    /// Older than the stated age: its tokens are refused (C15).
+    Silent {
+        /// Seconds since they were last read.
+        age: u64,
+    },
+}
+
+/// News of an issuer.
+#[derive(Clone, Copy, Debug)]
+pub struct Issuer<'a> {
+    /// Its configured name.
+    pub issuer: &'a Name,
+    /// What became of its keys.
+    pub state: IssuerState<'a>,
+}
+
+/// How the record of the run before ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Previous {
+    /// There was none.
+    None,
+    /// With a signed footer.
+    Clean,
+    /// Without one: the process or the machine died. The bytes of a torn block are lost.
+    Died {
+        /// How many bytes could not be read.
+        torn: u64,
+    },
+}
+
+/// A process started.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// Its version.
+    pub version: &'a str,
+    /// Its process id.
+    pub pid: u32,
+    /// How the record before it ended.
+    pub previous: Previous,
+}
+
+/// A process that we look after died by itself (11.6.2c). Its dump is sealed elsewhere or not taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Crash<'a> {
+    /// The role or workload.
+    pub process: &'a Name,
+    /// Its process id.
+    pub pid: u32,
+    /// The signal that killed it, if one did.
+    pub signal: Option<i32>,
+    /// Its exit status, if it had one.
+    pub status: Option<i32>,
+    /// Where the dump is, or that there is none.
+    pub dump: SafeText<'a>,
+}
+
+words! {
+    /// What a sink or the journal has to say about itself.
+    RecordState {
+        /// A sink other than the journal could not keep up; its lines are in the journal.
+        SinkBehind = "sink-behind",
+        /// The journal's quota passed 70 %.
+        Quota70 = "quota-70",
+        /// The journal's quota passed 85 %.
+        Quota85 = "quota-85",
+        /// The journal's quota is used up: traffic is refused.
+        QuotaFull = "quota-full",
+        /// Writing failed for a while: traffic was refused.
+        WriteFailed = "write-failed",
+        /// Writing works again.
+        Recovered = "recovered",
+        /// Retention deleted a sealed segment; its proofs are kept.
+        SegmentDeleted = "segment-deleted",
+    }
+}
+
+/// News of the record itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping<'a> {
+    /// What happened.
+    pub state: RecordState,
+    /// How many lines, bytes or segments it concerns.
+    pub count: u64,
+    /// The sink or file.
+    pub detail: SafeText<'a>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A request was decided, and is about to be forwarded.
+    Decided(Decided<'a>),
+    /// A request ended.
+    Ended(Ended<'a>),
+    /// Something never reached the request line.
+    Connection(Connection<'a>),
+    /// Many of the kind happened.
+    Coalesced(Coalesced),
+    /// A generation was accepted or refused.
+    Change(Change<'a>),
+    /// An administrator did something.
+    Admin(Admin<'a>),
+    /// An alert began or ended.
+    Alert(Alert<'a>),
+    /// News of an issuer.
+    Issuer(Issuer<'a>),
+    /// A process started.
+    Start(Start<'a>),
+    /// A process stopped as it was told to.
+    Stop,
+    /// A process died.
+    Crash(Crash<'a>),
+    /// News of the record itself.
+    Keeping(Keeping<'a>),
+}
+
+impl Event<'_> {
+    /// The word of its kind.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Decided(_) => "decided",
+            Self::Ended(_) => "ended",
+            Self::Connection(_) => "connection",
+            Self::Coalesced(_) => "coalesced",
+            Self::Change(_) => "change",
+            Self::Admin(_) => "admin",
+            Self::Alert(_) => "alert",
+            Self::Issuer(_) => "issuer",
+            Self::Start(_) => "start",
+            Self::Stop => "stop",
+            Self::Crash(_) => "crash",
+            Self::Keeping(_) => "keeping",
+        }
+    }
+}
