@@ -36,9 +36,7 @@ pub enum LimitKey<'a> {
     },
     /// Everybody on one route.
     Route {
-        /// The service that the route belongs to.
-        service: &'a Name,
-        /// The route.
+        /// The route, whose name is unique over all services.
         route: &'a Name,
     },
     /// Everybody under one plan.
@@ -157,8 +155,8 @@ mod tests {
             LimitKey::Procedure { issuer: &a, subject: "7", procedure: &a },
             LimitKey::Procedure { issuer: &a, subject: "7", procedure: &b },
             LimitKey::Procedure { issuer: &b, subject: "7", procedure: &a },
-            LimitKey::Route { service: &a, route: &b },
-            LimitKey::Route { service: &b, route: &a },
+            LimitKey::Route { route: &a },
+            LimitKey::Route { route: &b },
             LimitKey::Plan { plan: &a },
             LimitKey::Source { plan: &a, source: prefix("192.0.2.7") },
             LimitKey::Source { plan: &a, source: prefix("2001:db8::") },

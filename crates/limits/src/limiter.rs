@@ -288,7 +288,7 @@ mod tests {
         let (wide, narrow) = (quota("100/s", 100), quota("2/s", 2));
         let (plan, staff, service) = (name("standard"), name("staff"), name("orders"));
         let caller = LimitKey::Caller { plan: &plan, issuer: &staff, subject: "a" };
-        let route = LimitKey::Route { service: &service, route: &plan };
+        let route = LimitKey::Route { route: &service };
         let asks = [Ask { key: caller, quota: &wide }, Ask { key: route, quota: &narrow }];
         for left in [1, 0] {
             let Verdict::Pass(standing) = limiter.check_all(&asks, now) else { panic!("refused") };
@@ -346,7 +346,7 @@ mod tests {
         let (limiter, now) = (Limiter::new(1), start());
         let (wide, none, plan, orders) = (quota("5/s", 5), quota("1/h", 1), name("standard"), name("orders"));
         let source = |n: u8| LimitKey::Source { plan: &plan, source: SourcePrefix::of([10, 0, 0, n].into()) };
-        let route = LimitKey::Route { service: &orders, route: &plan };
+        let route = LimitKey::Route { route: &orders };
         assert!(passes(limiter.check(&source(1), &wide, now)), "takes the only slot");
         assert!(passes(limiter.check(&route, &none, now)), "uses the route up");
         for n in 2..100 {
