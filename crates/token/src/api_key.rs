@@ -1,0 +1,307 @@
+//! API keys: weak credentials, held on a short leash.
+//!
+//! A key is `pk_<id>_<secret>`, where the secret is 256 random bits. What is stored is a keyed hash of both, so that
+//! neither a leaked configuration nor a swapped line gives anybody a key.
+//!
+//! INVARIANT: a key works only for its services, and only from its sources or its applications (MS-SS-1.4).
+//! INVARIANT: an unknown id costs the same work as a wrong secret, and both look the same from outside (C11).
+//! INVARIANT: restrictions are looked at only after the secret matched, so they tell a guesser nothing.
+//!
+//! Not here: "never sufficient for `sensitivity: high`" (MS-SS-1.1), which reads [`Proof::ApiKey`] where routes are known.
+//!
+//! Sources: MS-SS-1.1, 1.4, 1.5; threats B12, C11, C13.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use ipnet::IpNet;
+use portcullis_core::{Assurance, Binding, Name, Principal, Proof, Reason, Refusal, Sensitive, UnixMillis};
+use subtle::ConstantTimeEq as _;
+
+use crate::b64;
+
+/// The secret that the stored hashes are keyed with.
+pub struct ServerKey(hmac::Key);
+
+/// HMAC-SHA-256 over id and secret of one key, written `hmac-sha256:<43 characters>`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyHash([u8; 32]);
+
+/// One key as configured.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// Its id, which is public.
+    pub id: Name,
+    /// The keyed hash of its secret.
+    pub hash: KeyHash,
+    /// Who is responsible for it; becomes the subject.
+    pub owner: Arc<str>,
+    /// The addresses that it may come from.
+    pub sources: Vec<IpNet>,
+    /// The proven names of client applications that may use it: SPIFFE ids or DNS names of client certificates.
+    pub applications: BTreeSet<Arc<str>>,
+    /// The services that it may call.
+    pub services: BTreeSet<Name>,
+    /// What it may be used for there.
+    pub scopes: BTreeSet<Arc<str>>,
+    /// How well the owner is known (MS-SS-1.5).
+    pub assurance: Assurance,
+    /// When it ends.
+    pub expires: Option<UnixMillis>,
+}
+
+/// Why configured keys are not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiKeysFault {
+    /// Neither sources nor applications, or no services.
+    #[error("API key `{id}` needs `sources` or `applications`, and `services` (MS-SS-1.4)")]
+    Unrestricted {
+        /// Which key.
+        id: Name,
+    },
+    /// A network that is every address, or an IPv4 network in IPv6 clothes.
+    #[error(
+        "API key `{id}`: source `{source_net}` restricts nothing or is an IPv4-mapped form; write real networks"
+    )]
+    Source {
+        /// Which key.
+        id: Name,
+        /// Which network.
+        source_net: IpNet,
+    },
+    /// Two keys have the same id.
+    #[error("two API keys have the id `{id}`")]
+    SameId {
+        /// Which id.
+        id: Name,
+    },
+}
+
+/// Why a presented key is not accepted. The public answer is the same for all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiKeyFault {
+    /// Not written as a key.
+    #[error("the text is not written as an API key")]
+    Form,
+    /// No such id, or not its secret.
+    #[error("the API key is unknown")]
+    Unknown,
+    /// It ended.
+    #[error("API key `{id}` expired")]
+    Expired {
+        /// Which key.
+        id: Name,
+    },
+    /// It came from elsewhere.
+    #[error("API key `{id}` was used from a source or an application that is not its own")]
+    Elsewhere {
+        /// Which key.
+        id: Name,
+    },
+    /// It is for other services.
+    #[error("API key `{id}` is not for service `{service}`")]
+    OtherService {
+        /// Which key.
+        id: Name,
+        /// Which service was called.
+        service: Name,
+    },
+}
+
+impl ApiKeyFault {
+    /// The refusal for the request line.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        Refusal::new(Reason::InvalidApiKey, self.to_string())
+    }
+}
+
+/// The circumstances of one use.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyUse<'u> {
+    /// The address of the caller, as the trusted part of the path gives it.
+    pub source: IpAddr,
+    /// The name that the connection's client certificate proves, if any.
+    pub application: Option<&'u str>,
+    /// The service that is called.
+    pub service: &'u Name,
+    /// The time.
+    pub now: UnixMillis,
+}
+
+/// All keys of one table, as one generation.
+pub struct ApiKeys {
+    server: ServerKey,
+    entries: HashMap<Name, Entry>,
+}
+
+struct Entry {
+    key: ApiKey,
+    principal: Arc<Principal>,
+}
+
+const PREFIX: &str = "pk_";
+/// 256 bits in base64url.
+const SECRET: usize = 43;
+/// What an unknown id is compared with; no secret has this hash.
+const NOBODY: KeyHash = KeyHash([0; 32]);
+
+impl ApiKeys {
+    /// Takes the keys of the table `issuer` in.
+    ///
+    /// # Errors
+    /// A key is not restricted as MS-SS-1.4 asks, or two have the same id.
+    pub fn new(issuer: &Name, server: ServerKey, keys: Vec<ApiKey>) -> Result<Self, ApiKeysFault> {
+        let mut entries = HashMap::with_capacity(keys.len());
+        for key in keys {
+            key.ensure_restricted()?;
+            let (id, principal) = (key.id.clone(), Arc::new(key.principal(issuer)));
+            if entries.insert(id.clone(), Entry { key, principal }).is_some() {
+                return Err(ApiKeysFault::SameId { id });
+            }
+        }
+        Ok(Self { server, entries })
+    }
+
+    /// Who uses this key, if it may be used so.
+    ///
+    /// # Errors
+    /// Why not; see [`ApiKeyFault::refusal`].
+    pub fn check(&self, presented: &str, at: &KeyUse<'_>) -> Result<Arc<Principal>, ApiKeyFault> {
+        let (id, secret) = split(presented).ok_or(ApiKeyFault::Form)?;
+        let found = Name::parse(id).ok().and_then(|id| self.entries.get(&id));
+        // SECURITY: hash and compare in every case, so that time does not tell whether the id exists.
+        let want = found.map_or(NOBODY, |entry| entry.key.hash);
+        let matches = bool::from(self.server.hash(id, &secret).0.ct_eq(&want.0));
+        let entry = found.filter(|_| matches).ok_or(ApiKeyFault::Unknown)?;
+        entry.key.ensure_permitted(at)?;
+        Ok(Arc::clone(&entry.principal))
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Makes a key out of 32 random bytes: the text for its owner, to be shown once, and the hash for the table.
+    #[must_use]
+    pub fn generate(id: &Name, random: &[u8; 32], server: &ServerKey) -> (Sensitive<String>, KeyHash) {
+        let text = format!("{PREFIX}{id}_{}", b64::encode(random));
+        (Sensitive::new(text), server.hash(id.as_str(), random))
+    }
+}
+
+/// Takes `pk_<id>_<secret>` apart from the end, since an id may have underscores.
+fn split(presented: &str) -> Option<(&str, [u8; 32])> {
+    let rest = presented.strip_prefix(PREFIX)?;
+    let (id, secret) = rest.split_at_checked(rest.len().checked_sub(SECRET)?)?;
+    Some((id.strip_suffix('_')?, b64::decode_array(secret)?))
+}
+
+impl ApiKey {
+    fn ensure_restricted(&self) -> Result<(), ApiKeysFault> {
+        let nowhere = self.sources.is_empty() && self.applications.is_empty();
+        if nowhere || self.services.is_empty() {
+            return Err(ApiKeysFault::Unrestricted { id: self.id.clone() });
+        }
+        let vague = |net: &&IpNet| net.prefix_len() == 0 || net.addr().to_canonical() != net.addr();
+        match self.sources.iter().find(vague) {
+            Some(net) => Err(ApiKeysFault::Source { id: self.id.clone(), source_net: *net }),
+            None => Ok(()),
+        }
+    }
+
+    fn ensure_permitted(&self, at: &KeyUse<'_>) -> Result<(), ApiKeyFault> {
+        let id = || self.id.clone();
+        if self.expires.is_some_and(|end| at.now >= end) {
+            return Err(ApiKeyFault::Expired { id: id() });
+        }
+        // B12: `::ffff:192.0.2.1` is 192.0.2.1.
+        let source = at.source.to_canonical();
+        let from = self.sources.is_empty() || self.sources.iter().any(|net| net.contains(&source));
+        let by =
+            self.applications.is_empty() || at.application.is_some_and(|a| self.applications.contains(a));
+        if !from || !by {
+            return Err(ApiKeyFault::Elsewhere { id: id() });
+        }
+        if !self.services.contains(at.service) {
+            return Err(ApiKeyFault::OtherService { id: id(), service: at.service.clone() });
+        }
+        Ok(())
+    }
+
+    fn principal(&self, issuer: &Name) -> Principal {
+        Principal {
+            proof: Proof::ApiKey,
+            issuer: issuer.clone(),
+            subject: Arc::clone(&self.owner),
+            client: None,
+            session: None,
+            credential: Some(self.id.as_str().into()),
+            scopes: self.scopes.clone(),
+            roles: BTreeSet::new(),
+            claims: BTreeMap::new(),
+            binding: Binding::Bearer,
+            assurance: self.assurance,
+            expires: self.expires,
+        }
+    }
+}
+
+impl ServerKey {
+    /// Takes the secret in.
+    #[must_use]
+    pub fn new(secret: &Sensitive<[u8; 32]>) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
+    }
+
+    fn hash(&self, id: &str, secret: &[u8; 32]) -> KeyHash {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(id.as_bytes());
+        context.update(&[0]);
+        context.update(secret);
+        KeyHash(<[u8; 32]>::try_from(context.sign().as_ref()).unwrap_or_default())
+    }
+}
+
+impl KeyHash {
+    /// Reads the written form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        b64::decode_array(text.strip_prefix("hmac-sha256:")?).map(Self)
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hmac-sha256:{}", b64::encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[key hash]")
+    }
+}
+
+impl fmt::Debug for ServerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[sensitive]")
+    }
+}
+
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKeys").field("count", &self.entries.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,1 @@
+//! Keys, tokens and issuers for the tests of this room.
