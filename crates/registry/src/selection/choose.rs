@@ -24,9 +24,11 @@ pub(crate) fn one(list: &List, hint: Hint, now: Instant) -> Option<&Arc<Endpoint
     }
 }
 
+/// The next of those that may be used: counted without the others, whose neighbours would inherit their turns.
 fn in_turn(list: &List, usable: impl Fn(&Endpoint) -> bool) -> Option<&Arc<Endpoint>> {
-    let turn = list.turn.fetch_add(1, Ordering::Relaxed).checked_rem(list.all.len())?;
-    list.all.iter().cycle().skip(turn).take(list.all.len()).find(|e| usable(e))
+    let count = list.all.iter().filter(|e| usable(e)).count();
+    let turn = list.turn.fetch_add(1, Ordering::Relaxed).checked_rem(count)?;
+    list.all.iter().filter(|e| usable(e)).nth(turn)
 }
 
 /// A number below `n`, evenly from 32 random bits.

@@ -1,7 +1,7 @@
 //! The endpoints of one service.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_core::Now;
 
@@ -53,9 +53,13 @@ pub(crate) struct List {
     pub(crate) all: Box<[Arc<Endpoint>]>,
     pub(crate) rules: Rules,
     pub(crate) turn: AtomicUsize,
-    /// Held while it is decided who may rest, so that two cores cannot both take the last leave.
-    rests: Mutex<()>,
+    current: Arc<Current>,
 }
+
+/// The endpoints of the newest list of a line of successors. A request that was picked from an older one is judged by
+/// this one, and two cores cannot both take the last leave to rest.
+#[derive(Debug, Default)]
+struct Current(Mutex<Box<[Arc<Endpoint>]>>);
 
 impl Endpoints {
     /// More than this are ignored: selection by hash looks at each.
@@ -64,33 +68,29 @@ impl Endpoints {
     /// A list; doubles count once.
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = Address>, rules: Rules) -> Self {
-        Self::build(addresses, rules, &[], 0)
+        Self::build(addresses, rules, None)
     }
 
     /// The list that follows this one. Endpoints that stay keep their id and everything that is counted; requests in
     /// flight towards those that go are let finish.
     #[must_use]
     pub fn successor(&self, addresses: impl IntoIterator<Item = Address>, rules: Rules) -> Self {
-        let next = Self::build(addresses, rules, &self.0.all, self.0.turn.load(Ordering::Relaxed));
-        next.0.wake_beyond_half();
-        next
+        Self::build(addresses, rules, Some(&self.0))
     }
 
-    fn build(
-        addresses: impl IntoIterator<Item = Address>,
-        rules: Rules,
-        before: &[Arc<Endpoint>],
-        turn: usize,
-    ) -> Self {
+    fn build(addresses: impl IntoIterator<Item = Address>, rules: Rules, before: Option<&List>) -> Self {
+        let known = before.map_or(&[][..], |list| &list.all);
         let mut all: Vec<Arc<Endpoint>> = Vec::new();
         for address in addresses {
-            if all.len() < Self::MOST && all.iter().all(|known| known.address != address) {
-                let kept = before.iter().find(|known| known.address == address).cloned();
+            if all.len() < Self::MOST && all.iter().all(|e| e.address != address) {
+                let kept = known.iter().find(|e| e.address == address).cloned();
                 all.push(kept.unwrap_or_else(|| Arc::new(Endpoint::new(address))));
             }
         }
-        let (all, turn, rests) = (all.into(), AtomicUsize::new(turn), Mutex::new(()));
-        Self(Arc::new(List { all, rules, turn, rests }))
+        let turn = before.map_or(0, |list| list.turn.load(Ordering::Relaxed));
+        let current = before.map(|list| Arc::clone(&list.current)).unwrap_or_default();
+        current.become_these(&all);
+        Self(Arc::new(List { all: all.into(), rules, turn: AtomicUsize::new(turn), current }))
     }
 
     /// The endpoint for the next request, counted as in flight until the answer is dropped. `None` if the list is
@@ -170,23 +170,28 @@ impl Endpoints {
 }
 
 impl List {
-    fn may_rest(&self) -> usize {
-        self.all.len() / 2
-    }
-
-    /// Counts a failure to connect, and lets the endpoint rest unless half of the list does.
+    /// Counts a failure to connect, and lets the endpoint rest unless half of the newest list does.
     pub(crate) fn unreached(&self, endpoint: &Endpoint, now: Now) {
-        let _one_at_a_time = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = self.all.iter().filter(|e| e.id != endpoint.id && e.is_resting()).count();
-        let leave = if others < self.may_rest() { Leave::Granted } else { Leave::Refused };
+        let newest = self.current.lock();
+        let others = newest.iter().filter(|e| e.id != endpoint.id && e.is_resting()).count();
+        let leave = if others < newest.len() / 2 { Leave::Granted } else { Leave::Refused };
         endpoint.unreached(now.mono, &self.rules.breaker, leave);
     }
+}
 
-    /// A shorter list may consist of resting endpoints: those that failed longest ago return.
-    fn wake_beyond_half(&self) {
-        let mut resting: Vec<_> = self.all.iter().filter(|e| e.is_resting()).collect();
+impl Current {
+    /// Nothing under this lock can panic, so a poisoned one is taken as it is.
+    fn lock(&self) -> MutexGuard<'_, Box<[Arc<Endpoint>]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new list may consist of resting endpoints: those that failed longest ago return, until half are awake.
+    fn become_these(&self, all: &[Arc<Endpoint>]) {
+        let mut newest = self.lock();
+        let mut resting: Vec<_> = all.iter().filter(|e| e.is_resting()).collect();
         resting.sort_by_key(|e| e.last_failure().1);
-        let beyond = resting.len().saturating_sub(self.may_rest());
+        let beyond = resting.len().saturating_sub(all.len() / 2);
         resting.into_iter().take(beyond).for_each(|e| e.wake());
+        *newest = all.into();
     }
 }

@@ -22,6 +22,8 @@ mod choose;
 mod endpoint;
 mod list;
 mod picked;
+#[cfg(test)]
+mod tests;
 
 pub use address::{Address, stable_hash};
 pub use breaker::{Breaker, BreakerRule};
