@@ -1,0 +1,262 @@
+//! How many connections and handshakes one source, and all together, may hold.
+//!
+//! The table holds only sources that have a connection now, so the total cap bounds it and nothing needs evicting.
+//!
+//! INVARIANT: counts never exceed their caps, on any number of cores.
+//! INVARIANT: an entry whose count is zero is not in the table.
+//!
+//! Sources: threats E8 (stalls), D8 (handshake stalls); 11.4.2.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::address::Source;
+
+const SHARDS: usize = 16;
+
+/// The caps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapLimits {
+    /// Connections of all sources together.
+    pub total: u32,
+    /// Connections of one source.
+    pub per_source: u32,
+    /// Handshakes of one source that are not finished.
+    pub handshakes_per_source: u32,
+}
+
+/// Which cap was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum CapFault {
+    /// All sources together.
+    #[error("the listener holds as many connections as it may")]
+    Total,
+    /// This source's connections.
+    #[error("this source holds as many connections as one may")]
+    Source,
+    /// This source's handshakes.
+    #[error("this source has as many unfinished handshakes as one may")]
+    Handshakes,
+}
+
+impl CapFault {
+    /// A fixed word for events and metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Total => "connection-cap",
+            Self::Source => "source-connection-cap",
+            Self::Handshakes => "source-handshake-cap",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    connections: u32,
+    handshakes: u32,
+}
+
+/// The counts, shared by all cores.
+#[derive(Debug)]
+pub struct SourceCaps {
+    limits: CapLimits,
+    total: AtomicU32,
+    // A random key, so that a caller cannot choose addresses that share a shard or a bucket.
+    hasher: std::hash::RandomState,
+    shards: [Mutex<HashMap<Source, Held>>; SHARDS],
+}
+
+/// One counted connection.
+#[derive(Debug)]
+pub struct ConnectionSlot {
+    caps: Arc<SourceCaps>,
+    source: Source,
+}
+
+/// One counted handshake; it ends with the handshake, the connection stays counted.
+#[derive(Debug)]
+pub struct HandshakeSlot<'a> {
+    slot: &'a ConnectionSlot,
+}
+
+impl SourceCaps {
+    /// Empty counts under `limits`.
+    #[must_use]
+    pub fn new(limits: CapLimits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            total: AtomicU32::new(0),
+            hasher: std::hash::RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+        })
+    }
+
+    /// Counts one connection of `peer`.
+    ///
+    /// # Errors
+    /// The cap that is met already; nothing is counted then.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionSlot, CapFault> {
+        let source = Source::of(peer);
+        let below = |open: u32| (open < self.limits.total).then_some(open + 1);
+        self.total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).map_err(|_| CapFault::Total)?;
+        if self.take_connection(source) {
+            return Ok(ConnectionSlot { caps: Arc::clone(self), source });
+        }
+        self.total.fetch_sub(1, Ordering::Relaxed);
+        Err(CapFault::Source)
+    }
+
+    /// Connections of all sources.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    fn take_connection(&self, source: Source) -> bool {
+        let mut shard = self.shard(source);
+        let held = shard.get(&source).copied().unwrap_or_default();
+        let fits = held.connections < self.limits.per_source;
+        if fits {
+            shard.insert(source, Held { connections: held.connections + 1, ..held });
+        }
+        fits
+    }
+
+    fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, Held>> {
+        let index = usize::try_from(self.hasher.hash_one(source) % SHARDS as u64).unwrap_or(0);
+        let shard = self.shards.get(index).unwrap_or(&self.shards[0]);
+        // A poisoned shard holds plain counts that are still right.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConnectionSlot {
+    /// Counts one handshake of this connection's source.
+    ///
+    /// # Errors
+    /// The source has too many already.
+    pub fn handshake(&self) -> Result<HandshakeSlot<'_>, CapFault> {
+        let mut shard = self.caps.shard(self.source);
+        let held = shard.entry(self.source).or_default();
+        if held.handshakes >= self.caps.limits.handshakes_per_source {
+            return Err(CapFault::Handshakes);
+        }
+        held.handshakes += 1;
+        Ok(HandshakeSlot { slot: self })
+    }
+}
+
+impl Drop for HandshakeSlot<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.slot.caps.shard(self.slot.source).get_mut(&self.slot.source) {
+            held.handshakes = held.handshakes.saturating_sub(1);
+        }
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut entry) = self.caps.shard(self.source).entry(self.source) {
+            let held = entry.get_mut();
+            held.connections = held.connections.saturating_sub(1);
+            if held.connections == 0 {
+                entry.remove();
+            }
+        }
+        self.caps.total.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn caps(total: u32, per_source: u32, handshakes: u32) -> Arc<SourceCaps> {
+        SourceCaps::new(CapLimits { total, per_source, handshakes_per_source: handshakes })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn entries(caps: &SourceCaps) -> usize {
+        caps.shards.iter().map(|s| s.lock().unwrap().len()).sum()
+    }
+
+    #[test]
+    fn e8_one_source_cannot_take_all_places_and_the_total_holds() {
+        let caps = caps(3, 2, 9);
+        let held: Vec<_> = (0..2).map(|_| caps.admit(ip("192.0.2.1")).unwrap()).collect();
+        assert_eq!(caps.admit(ip("192.0.2.1")).unwrap_err(), CapFault::Source);
+        assert_eq!(caps.admit(ip("::ffff:192.0.2.1")).unwrap_err(), CapFault::Source);
+        let other = caps.admit(ip("192.0.2.2")).unwrap();
+        assert_eq!(caps.admit(ip("192.0.2.3")).unwrap_err(), CapFault::Total);
+        drop((held, other));
+        assert_eq!((caps.open(), entries(&caps)), (0, 0));
+    }
+
+    #[test]
+    fn e8_a_v6_subscriber_is_one_source() {
+        let caps = caps(9, 1, 9);
+        let _held = caps.admit(ip("2001:db8:0:1::1")).unwrap();
+        assert_eq!(caps.admit(ip("2001:db8:0:1:9::2")).unwrap_err(), CapFault::Source);
+        assert!(caps.admit(ip("2001:db8:0:2::1")).is_ok());
+    }
+
+    #[test]
+    fn d8_unfinished_handshakes_are_capped_apart_from_connections() {
+        let caps = caps(9, 9, 1);
+        let (a, b) = (caps.admit(ip("192.0.2.1")).unwrap(), caps.admit(ip("192.0.2.1")).unwrap());
+        let shaking = a.handshake().unwrap();
+        assert_eq!(b.handshake().unwrap_err(), CapFault::Handshakes);
+        drop(shaking);
+        assert!(b.handshake().is_ok());
+    }
+
+    #[test]
+    fn caps_hold_over_threads() {
+        let caps = caps(50, 20, 9);
+        let hold = |last: u8| {
+            let caps = &caps;
+            move || {
+                let held: Vec<_> =
+                    (0..100).filter_map(|_| caps.admit(IpAddr::from([192, 0, 2, last])).ok()).collect();
+                held.len()
+            }
+        };
+        let most = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|t| scope.spawn(hold(t))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).max()
+        });
+        assert!(most.unwrap() <= 20);
+        assert_eq!((caps.open(), entries(&caps)), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn the_counts_agree_with_a_plain_list(steps in proptest::collection::vec((0u8..4, any::<bool>()), 0..100)) {
+            let caps = caps(8, 3, 1);
+            let mut held: Vec<(u8, ConnectionSlot)> = Vec::new();
+            for (last, opens) in steps {
+                if opens {
+                    let mine = held.iter().filter(|(l, _)| *l == last).count();
+                    let want = if held.len() >= 8 { Err(CapFault::Total) }
+                        else if mine >= 3 { Err(CapFault::Source) } else { Ok(()) };
+                    let got = caps.admit(IpAddr::from([192, 0, 2, last]));
+                    prop_assert_eq!(got.as_ref().map(|_| ()).map_err(|e| *e), want);
+                    held.extend(got.ok().map(|slot| (last, slot)));
+                } else if let Some(at) = held.iter().position(|(l, _)| *l == last) {
+                    held.remove(at);
+                }
+                prop_assert_eq!(caps.open() as usize, held.len());
+            }
+        }
+    }
+}
