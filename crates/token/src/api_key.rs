@@ -275,6 +275,18 @@ impl ServerKey {
 }
 
 impl KeyHash {
+    /// The hash as configuration keeps it.
+    #[must_use]
+    pub fn from_bytes(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    /// The bytes that configuration keeps.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Reads the written form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -132,7 +132,8 @@ mod tests {
         (0..4).for_each(|key| map.insert(key, u32::from(key)));
         assert_eq!(map.find(&0), Some(&0));
         map.insert(9, 9);
-        assert_eq!((map.find(&0), map.len()), (Some(&0), 4));
+        assert_eq!(map.find(&0), Some(&0));
+        assert_eq!(map.len(), 4);
         assert_eq!(map.find(&1), None);
     }
 

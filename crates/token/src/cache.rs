@@ -21,7 +21,8 @@ use crate::bounded::Bounded;
 use crate::fault::TokenFault;
 use crate::jws;
 use crate::revocation::Revocations;
-use crate::verifier::{Verified, Verifier};
+use crate::verified::Verified;
+use crate::verifier::Verifier;
 
 /// The verified tokens of one core.
 #[derive(Debug)]

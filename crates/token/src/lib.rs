@@ -34,8 +34,11 @@ mod profile;
 mod revocation;
 mod roca;
 mod scrub;
+mod verified;
 mod verifier;
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -53,4 +56,5 @@ pub use key_set::{KeyRules, KeySet, KeySetFault, Skipped};
 pub use mint::{INTERNAL_PREFIX, INTERNAL_TYPE, MintFault, Minter, MinterRules};
 pub use revocation::{Revocation, Revocations, RevocationsFull, Revoked};
 pub use scrub::{Scan, Scrubber};
-pub use verifier::{Verified, Verifier, VerifierFault};
+pub use verified::Verified;
+pub use verifier::{Verifier, VerifierFault};

@@ -18,7 +18,7 @@ use aws_lc_rs::digest;
 use portcullis_core::{Name, Principal, UnixMillis};
 
 use crate::fault::TokenFault;
-use crate::verifier::Verified;
+use crate::verified::Verified;
 
 /// What kind of fact a revocation names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

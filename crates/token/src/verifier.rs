@@ -4,28 +4,24 @@
 //! signature, type, claims, times. Nothing of a token is believed before its signature was checked; `iss` only picks
 //! which keys must have made it.
 //!
-//! INVARIANT: a [`Verified`] gives its principal only for a connection that fulfils the token's binding, so nobody can
-//! forget to look (RFC 8705 §3).
 //! INVARIANT: a key verifies only tokens that name its own issuer (RFC 8725 §3.8, C3).
 //!
 //! Sources: RFC 9068 §4, RFC 8725, RFC 7519 §7.2, threats C1-C3, C6, C15, E13; SS028-11.2.2, 11.2.5a, 11.2.7a, 11.2.11.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use portcullis_core::{Binding, Generation, Name, Principal, Proof, UnixMillis};
-use subtle::ConstantTimeEq as _;
+use portcullis_core::{Generation, Name, UnixMillis};
 
 use crate::claims::Claims;
-use crate::fault::{ClaimProblem, TokenFault};
-use crate::fingerprint::principal_fingerprint;
-use crate::issuer::{Issuer, IssuerRules, Profile};
+use crate::fault::TokenFault;
+use crate::issuer::{Issuer, IssuerRules};
 use crate::json::Members;
 use crate::jws::Jws;
 use crate::key_set::KeySet;
 use crate::profile;
-use crate::revocation::Marks;
+use crate::verified::Verified;
 
 /// All issuers with their keys, as one generation. Shared between cores.
 #[derive(Debug)]
@@ -62,19 +58,6 @@ pub enum VerifierFault {
         /// The name.
         name: Name,
     },
-}
-
-/// A token whose signature and claims were checked.
-#[derive(Debug)]
-pub struct Verified {
-    principal: Arc<Principal>,
-    fingerprint: [u8; 32],
-    audiences: BTreeSet<Arc<str>>,
-    confirmation: Option<[u8; 32]>,
-    issued: Option<UnixMillis>,
-    expires: UnixMillis,
-    deadline: UnixMillis,
-    marks: Marks,
 }
 
 impl Verifier {
@@ -133,7 +116,7 @@ impl Verifier {
         anchor.ensure_heard(now)?;
         anchor.ensure_signed(&jws)?;
         profile::check(anchor.rules().profile, &jws.header, claims)?;
-        Ok((accept(anchor.rules(), claims, now)?, index))
+        Ok((Verified::accept(anchor.rules(), claims, now)?, index))
     }
 
     pub(crate) fn anchor(&self, index: usize) -> Option<&Anchor> {
@@ -174,149 +157,5 @@ impl Anchor {
             return Err(TokenFault::Signature { issuer: self.name().clone() });
         }
         Ok(())
-    }
-}
-
-/// Checks times and audience and keeps the facts of a token whose signature was checked.
-fn accept(rules: &IssuerRules, claims: Claims<'_>, now: UnixMillis) -> Result<Verified, TokenFault> {
-    let expires = UnixMillis::from_seconds(claims.required_instant("exp")?);
-    let issued = issued(rules, claims, now)?;
-    let audiences = claims.audiences()?;
-    if audiences.is_disjoint(&rules.audiences) {
-        return Err(TokenFault::Audience);
-    }
-    let confirmation = claims.confirmation()?;
-    let principal = principal(rules, claims, (confirmation.is_some(), expires))?;
-    let deadline = expires.plus(rules.leeway.as_duration());
-    if now >= deadline {
-        return Err(TokenFault::Expired);
-    }
-    Ok(Verified {
-        fingerprint: principal_fingerprint(&principal),
-        marks: Marks::of(&principal),
-        principal: Arc::new(principal),
-        audiences,
-        confirmation,
-        issued,
-        expires,
-        deadline,
-    })
-}
-
-/// For fuzzers: the same without a signature; what was accepted is thrown away.
-pub(crate) fn accept_unsigned(
-    issuer: &Issuer,
-    claims: Claims<'_>,
-    now: UnixMillis,
-) -> Result<(), TokenFault> {
-    accept(issuer.rules(), claims, now).map(drop)
-}
-
-/// `iat` and `nbf`: not in the future, and `iat` there where the profile wants it.
-fn issued(
-    rules: &IssuerRules,
-    claims: Claims<'_>,
-    now: UnixMillis,
-) -> Result<Option<UnixMillis>, TokenFault> {
-    let latest = now.plus(rules.leeway.as_duration());
-    let issued = claims.instant("iat")?.map(UnixMillis::from_seconds);
-    let starts = claims.instant("nbf")?.map(UnixMillis::from_seconds);
-    if issued.is_none() && rules.profile == Profile::AtJwt {
-        return Err(TokenFault::claim("iat", ClaimProblem::Missing));
-    }
-    if issued.max(starts).is_some_and(|from| from > latest) {
-        return Err(TokenFault::NotYet);
-    }
-    Ok(issued)
-}
-
-fn principal(
-    rules: &IssuerRules,
-    claims: Claims<'_>,
-    (bound, expires): (bool, UnixMillis),
-) -> Result<Principal, TokenFault> {
-    if rules.profile == Profile::AtJwt {
-        claims.required("client_id")?;
-        claims.required("jti")?;
-    }
-    let owned = |text: Option<&str>| text.map(Arc::from);
-    Ok(Principal {
-        proof: Proof::Token,
-        issuer: rules.name.clone(),
-        subject: claims.required("sub")?.into(),
-        client: profile::client(rules, claims)?,
-        session: owned(claims.text("sid")?),
-        credential: owned(claims.text("jti")?),
-        scopes: profile::scopes(rules.profile, claims)?,
-        roles: rules.roles.as_deref().map_or(Ok(BTreeSet::new()), |path| claims.texts_at(path))?,
-        claims: claims.kept(&rules.kept)?,
-        binding: if bound { Binding::MutualTls } else { Binding::Bearer },
-        assurance: profile::assurance(&rules.assurance, claims)?,
-        expires: Some(expires),
-    })
-}
-
-impl Verified {
-    /// The principal, for a connection whose client certificate has this SHA-256 thumbprint, or that has none.
-    ///
-    /// A token without a confirmation is a bearer token and says so in `binding`; one with a confirmation is usable
-    /// only with that certificate.
-    ///
-    /// # Errors
-    /// The token is bound to another certificate, or the connection has none.
-    pub fn bound_to(&self, thumbprint: Option<&[u8; 32]>) -> Result<&Arc<Principal>, TokenFault> {
-        match (&self.confirmation, thumbprint) {
-            (None, _) => Ok(&self.principal),
-            (Some(want), Some(have)) if bool::from(want.ct_eq(have)) => Ok(&self.principal),
-            (Some(_), _) => Err(TokenFault::OtherHolder),
-        }
-    }
-
-    /// Whether the token is for `audience`; a route asks for its own.
-    #[must_use]
-    pub fn has_audience(&self, audience: &str) -> bool {
-        self.audiences.contains(audience)
-    }
-
-    /// Every audience of the token.
-    #[must_use]
-    pub fn audiences(&self) -> &BTreeSet<Arc<str>> {
-        &self.audiences
-    }
-
-    /// The thumbprint of the certificate that the token is bound to.
-    #[must_use]
-    pub fn confirmation(&self) -> Option<&[u8; 32]> {
-        self.confirmation.as_ref()
-    }
-
-    /// Its `exp`. Streams and caches end here; the issuer's leeway only helps a request that comes just after.
-    #[must_use]
-    pub fn expires(&self) -> UnixMillis {
-        self.expires
-    }
-
-    /// The configured name of its issuer.
-    #[must_use]
-    pub fn issuer(&self) -> &Name {
-        &self.principal.issuer
-    }
-
-    /// [`principal_fingerprint`] of its principal, worked out once.
-    #[must_use]
-    pub fn fingerprint(&self) -> &[u8; 32] {
-        &self.fingerprint
-    }
-
-    pub(crate) fn deadline(&self) -> UnixMillis {
-        self.deadline
-    }
-
-    pub(crate) fn issued(&self) -> Option<UnixMillis> {
-        self.issued
-    }
-
-    pub(crate) fn marks(&self) -> &Marks {
-        &self.marks
     }
 }
