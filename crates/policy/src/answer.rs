@@ -73,8 +73,6 @@ impl Answer {
 pub enum Fault {
     /// The slice belongs to another book than the one asked.
     WrongBook,
-    /// The caller's credential has ended.
-    Expired,
     /// The caller has a claim of another type than the book's.
     ClaimType,
     /// The question lacks a path parameter of its route, or has it twice.
@@ -103,7 +101,6 @@ impl Fault {
     pub fn word(self) -> &'static str {
         match self {
             Self::WrongBook => "wrong-book",
-            Self::Expired => "expired",
             Self::ClaimType => "claim-type",
             Self::PathParameter => "path-parameter",
             Self::Time => "time",

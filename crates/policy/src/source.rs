@@ -78,7 +78,7 @@ pub enum Sensitivity {
     Low,
     /// The usual.
     #[default]
-    Normal,
+    Medium,
     /// Much: raises the floor of what a caller must prove.
     High,
 }
@@ -89,7 +89,7 @@ impl Sensitivity {
     pub fn word(self) -> &'static str {
         match self {
             Self::Low => "low",
-            Self::Normal => "normal",
+            Self::Medium => "medium",
             Self::High => "high",
         }
     }
@@ -155,10 +155,10 @@ pub enum Attached {
     Route(Name, Name),
 }
 
-/// A scope rule of the configuration: permits a route to callers who have what it lists.
+/// A scope rule of the configuration: what every caller of a route must have, whatever policies permit.
 ///
-/// All lists that are present must be satisfied. Entries are compared byte for byte: `*`, `.` and quotes mean
-/// themselves.
+/// All lists that are present must be satisfied, and so must all scope rules of a route. Entries are compared
+/// byte for byte: `*`, `.` and quotes mean themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeRule {
     /// The service.
@@ -174,8 +174,22 @@ pub struct ScopeRule {
     /// The caller needs one of these roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any_roles: Option<Vec<Arc<str>>>,
+    /// Whether having all that is enough.
+    #[serde(default)]
+    pub grant: Grant,
     /// Where it was written; also the rule's id in records.
     pub at: Location,
+}
+
+/// Whether a satisfied scope rule opens the route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// It only refuses callers who lack something; a policy must permit the rest.
+    #[default]
+    Requires,
+    /// It is enough by itself, unless a policy forbids.
+    Permits,
 }
 
 /// A route that anybody may use, unless a policy forbids it.

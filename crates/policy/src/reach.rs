@@ -1,0 +1,188 @@
+//! Which routes and methods a rule can apply to, from its scope clauses and from what its file is attached to.
+//!
+//! INVARIANT: reach is never narrower than the scope: a rule that is left out of a slice could not have been
+//! satisfied there. The rules in a slice keep their scope clauses, so reach that is too wide costs time, not safety.
+//!
+//! Sources: Cedar policy scope (docs.cedarpolicy.com, "Policy scope"); threat F6.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::pst::{
+    ActionConstraint, EntityOrSlot, EntityType, EntityUID, ResourceConstraint, Template,
+};
+use portcullis_core::{Location, Name, Problems};
+
+use crate::catalogue::Catalogue;
+use crate::{Attached, Method, words};
+
+/// The methods that a rule can apply to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Methods(u8);
+
+impl Methods {
+    pub(crate) const ALL: Self = Self(u8::MAX);
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn has(self, method: Method) -> bool {
+        self.0 & bit(method) != 0
+    }
+
+    fn matching(mut self, wanted: impl Fn(Method) -> bool) -> Self {
+        Method::ALL.into_iter().filter(|m| wanted(*m)).for_each(|m| self.0 |= bit(m));
+        self
+    }
+
+    /// From `action`, `action == …` or `action in …`.
+    pub(crate) fn of(constraint: &ActionConstraint) -> Self {
+        match constraint {
+            ActionConstraint::Any => Self::ALL,
+            ActionConstraint::Eq(action) => Self::NONE.matching(|m| is(action, words::ACTION, m.as_str())),
+            ActionConstraint::In(actions) => actions.iter().fold(Self::NONE, |methods, action| {
+                methods.matching(|m| {
+                    is(action, words::ACTION, m.as_str()) || is(action, words::ACTION, m.group())
+                })
+            }),
+        }
+    }
+}
+
+fn bit(method: Method) -> u8 {
+    1 << method as u8
+}
+
+fn is(uid: &EntityUID, kind: &str, id: &str) -> bool {
+    is_kind(&uid.ty, kind) && uid.eid == id
+}
+
+pub(crate) fn is_kind(ty: &EntityType, kind: &str) -> bool {
+    ty.0.namespace.is_empty() && ty.0.id.as_str() == kind
+}
+
+/// The routes that a rule can apply to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    /// Every one.
+    Everywhere,
+    /// Those of one service.
+    Service(Name),
+    /// This one.
+    Route(u32),
+    /// None.
+    Nowhere,
+}
+
+impl Reach {
+    /// From `resource`, `resource == …`, `resource in …` or `resource is …`. Names that do not exist are
+    /// `Nowhere`; the check of names reports them.
+    pub(crate) fn of(policy: &Template, catalogue: &Catalogue<'_>) -> Self {
+        match &policy.resource {
+            ResourceConstraint::Any => Self::Everywhere,
+            ResourceConstraint::Is(kind) if is_kind(kind, words::ROUTE) => Self::Everywhere,
+            ResourceConstraint::Is(_) => Self::Nowhere,
+            ResourceConstraint::Eq(EntityOrSlot::Entity(uid)) => Self::route_named(uid, catalogue),
+            ResourceConstraint::IsIn(kind, _) if !is_kind(kind, words::ROUTE) => Self::Nowhere,
+            ResourceConstraint::In(EntityOrSlot::Entity(uid))
+            | ResourceConstraint::IsIn(_, EntityOrSlot::Entity(uid)) => {
+                if is_kind(&uid.ty, words::SERVICE) {
+                    Name::parse(&uid.eid).map_or(Self::Nowhere, Self::Service)
+                } else {
+                    Self::route_named(uid, catalogue)
+                }
+            }
+            // Templates are refused before; were one here, it must not be left out of any slice.
+            ResourceConstraint::Eq(_) | ResourceConstraint::In(_) | ResourceConstraint::IsIn(..) => {
+                Self::Everywhere
+            }
+        }
+    }
+
+    fn route_named(uid: &EntityUID, catalogue: &Catalogue<'_>) -> Self {
+        let found = is_kind(&uid.ty, words::ROUTE)
+            .then(|| split_route(&uid.eid))
+            .flatten()
+            .and_then(|(service, route)| catalogue.route(&service, &route));
+        found.map_or(Self::Nowhere, Self::Route)
+    }
+
+    fn of_attachment(
+        attached: &Attached,
+        at: &Location,
+        catalogue: &Catalogue<'_>,
+        problems: &mut Problems,
+    ) -> Self {
+        match attached {
+            Attached::Everything => Self::Everywhere,
+            Attached::Service(service) if catalogue.service(service).is_some() => {
+                Self::Service(service.clone())
+            }
+            Attached::Service(service) => {
+                problems.push(catalogue.unknown_service(service.as_str(), at));
+                Self::Nowhere
+            }
+            Attached::Route(service, route) => {
+                catalogue.find_route(service, route, at, problems).map_or(Self::Nowhere, Self::Route)
+            }
+        }
+    }
+
+    /// What both reach.
+    fn meet(&self, other: &Self, catalogue: &Catalogue<'_>) -> Self {
+        match (self, other) {
+            (Self::Nowhere, _) | (_, Self::Nowhere) => Self::Nowhere,
+            (Self::Everywhere, narrow) | (narrow, Self::Everywhere) => narrow.clone(),
+            (Self::Service(a), Self::Service(b)) if a == b => self.clone(),
+            (Self::Route(a), Self::Route(b)) if a == b => self.clone(),
+            (Self::Service(service), Self::Route(route)) | (Self::Route(route), Self::Service(service))
+                if catalogue.service_of(*route) == Some(service) =>
+            {
+                Self::Route(*route)
+            }
+            _ => Self::Nowhere,
+        }
+    }
+
+    /// The places of the routes.
+    pub(crate) fn places(&self, catalogue: &Catalogue<'_>) -> Vec<u32> {
+        match self {
+            Self::Everywhere => (0..).take(catalogue.routes.len()).collect(),
+            Self::Service(service) => catalogue.service(service).unwrap_or_default().to_vec(),
+            Self::Route(route) => vec![*route],
+            Self::Nowhere => vec![],
+        }
+    }
+}
+
+/// What a file is attached to, with names resolved; the same for all its policies.
+pub(crate) fn attachments(
+    attached: &[Attached],
+    at: &Location,
+    catalogue: &Catalogue<'_>,
+    problems: &mut Problems,
+) -> Vec<Reach> {
+    if attached.is_empty() {
+        // SECURITY: an empty list must not mean "everything" (B7).
+        problems.add(at, "", "this file is attached to no service and no route");
+    }
+    attached.iter().map(|a| Reach::of_attachment(a, at, catalogue, problems)).collect()
+}
+
+/// Where a policy of a file with these attachments can apply; nothing that another part covers is listed.
+pub(crate) fn reaches(own: &Reach, attached: &[Reach], catalogue: &Catalogue<'_>) -> Vec<Reach> {
+    let met: BTreeSet<_> = attached.iter().map(|a| own.meet(a, catalogue)).collect();
+    let covered = |reach: &Reach| match reach {
+        Reach::Nowhere => true,
+        Reach::Everywhere => false,
+        Reach::Service(_) => met.contains(&Reach::Everywhere),
+        Reach::Route(route) => {
+            let service = catalogue.service_of(*route).cloned().map(Reach::Service);
+            met.contains(&Reach::Everywhere) || service.is_some_and(|s| met.contains(&s))
+        }
+    };
+    met.iter().filter(|reach| !covered(reach)).cloned().collect()
+}
+
+/// `service/route`; names have no slash, so there is one way to read it.
+pub(crate) fn split_route(id: &str) -> Option<(Name, Name)> {
+    let (service, route) = id.split_once('/')?;
+    Some((Name::parse(service).ok()?, Name::parse(route).ok()?))
+}
