@@ -317,3 +317,172 @@ impl fmt::Debug for ApiKeys {
         f.debug_struct("ApiKeys").field("count", &self.entries.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{name, now, texts};
+
+    const SECRET_BYTES: [u8; 32] = [0x5a; 32];
+
+    fn server() -> ServerKey {
+        ServerKey::new(&Sensitive::new([9; 32]))
+    }
+
+    fn key(id: &str) -> (String, ApiKey) {
+        let (text, hash) = ApiKeys::generate(&name(id), &SECRET_BYTES, &server());
+        let key = ApiKey {
+            id: name(id),
+            hash,
+            owner: "warehouse".into(),
+            sources: vec![
+                "192.0.2.0/24".parse().expect("a network"),
+                "2001:db8::/32".parse().expect("a network"),
+            ],
+            applications: BTreeSet::new(),
+            services: BTreeSet::from([name("orders")]),
+            scopes: texts(&["orders:read"]),
+            assurance: Assurance::Low,
+            expires: Some(now().plus(Duration::from_secs(60))),
+        };
+        (text.expose().clone(), key)
+    }
+
+    fn table(keys: Vec<ApiKey>) -> Result<ApiKeys, ApiKeysFault> {
+        ApiKeys::new(&name("api-keys"), server(), keys)
+    }
+
+    /// One use, from the first network, of `orders`, now.
+    fn used<'u>(service: &'u Name, source: &str) -> KeyUse<'u> {
+        KeyUse { source: source.parse().expect("an address"), application: None, service, now: now() }
+    }
+
+    #[test]
+    fn a_key_proves_its_owner() {
+        let (text, key) = key("a_b_c");
+        let table = table(vec![key]).expect("a table");
+        let principal = table.check(&text, &used(&name("orders"), "192.0.2.7")).expect("is accepted");
+        assert_eq!((principal.proof, principal.binding), (Proof::ApiKey, Binding::Bearer));
+        assert_eq!((&*principal.subject, principal.credential.as_deref()), ("warehouse", Some("a_b_c")));
+        assert_eq!(principal.scopes, texts(&["orders:read"]));
+    }
+
+    #[test]
+    fn ms_ss_1_4_a_key_works_from_its_sources_for_its_services_alone() {
+        let (text, key) = key("stock");
+        let table = table(vec![key]).expect("a table");
+        let (orders, payments) = (name("orders"), name("payments"));
+        let rows = [
+            (used(&orders, "192.0.2.7"), "ok"),
+            (used(&orders, "::ffff:192.0.2.7"), "ok"),
+            (used(&orders, "2001:db8::1"), "ok"),
+            (used(&orders, "192.0.3.7"), "elsewhere"),
+            (used(&orders, "::192.0.2.7"), "elsewhere"),
+            (used(&orders, "2001:db9::1"), "elsewhere"),
+            (used(&payments, "192.0.2.7"), "service"),
+            (KeyUse { now: now().plus(Duration::from_secs(60)), ..used(&orders, "192.0.2.7") }, "expired"),
+        ];
+        for (at, want) in rows {
+            let got = match table.check(&text, &at) {
+                Ok(_) => "ok",
+                Err(ApiKeyFault::Elsewhere { .. }) => "elsewhere",
+                Err(ApiKeyFault::OtherService { .. }) => "service",
+                Err(ApiKeyFault::Expired { .. }) => "expired",
+                Err(_) => "other",
+            };
+            assert_eq!(got, want, "{at:?}");
+        }
+    }
+
+    #[test]
+    fn ms_ss_1_4_a_key_of_an_application_needs_the_applications_certificate() {
+        let (text, mut key) = key("stock");
+        key.sources.clear();
+        key.applications = texts(&["spiffe://shop.example/stock"]);
+        let table = table(vec![key]).expect("a table");
+        let orders = name("orders");
+        let rows = [
+            (Some("spiffe://shop.example/stock"), true),
+            (Some("spiffe://shop.example/other"), false),
+            (None, false),
+        ];
+        for (application, want) in rows {
+            let at = KeyUse { application, ..used(&orders, "198.51.100.1") };
+            assert_eq!(table.check(&text, &at).is_ok(), want, "{application:?}");
+        }
+    }
+
+    #[test]
+    fn ms_ss_1_4_an_unrestricted_key_does_not_load() {
+        let broken: [fn(&mut ApiKey); 5] = [
+            |k| k.sources.clear(),
+            |k| k.services.clear(),
+            |k| k.sources = vec!["0.0.0.0/0".parse().expect("a network")],
+            |k| k.sources = vec!["::/0".parse().expect("a network")],
+            |k| k.sources = vec!["::ffff:192.0.2.0/120".parse().expect("a network")],
+        ];
+        for (index, change) in broken.iter().enumerate() {
+            let (_, mut key) = key("stock");
+            change(&mut key);
+            assert!(table(vec![key]).is_err(), "{index}");
+        }
+        let same = table(vec![key("stock").1, key("stock").1]).err();
+        assert_eq!(same, Some(ApiKeysFault::SameId { id: name("stock") }));
+    }
+
+    #[test]
+    fn c11_a_wrong_secret_and_an_unknown_id_look_the_same() {
+        let (text, key) = key("stock");
+        let table = table(vec![key]).expect("a table");
+        let (orders, other) = (name("orders"), b64::encode([0; 32]));
+        let wrong =
+            [format!("pk_stock_{other}"), text.replacen("stock", "store", 1), format!("pk_store_{other}")];
+        for presented in wrong {
+            let found = table.check(&presented, &used(&orders, "192.0.2.7")).expect_err("is refused");
+            assert_eq!(found, ApiKeyFault::Unknown, "{presented}");
+            let elsewhere = table.check(&presented, &used(&orders, "203.0.113.1")).expect_err("is refused");
+            assert_eq!(elsewhere, ApiKeyFault::Unknown, "the source tells a guesser nothing");
+            assert_eq!(found.refusal().reason(), Reason::InvalidApiKey);
+        }
+    }
+
+    #[test]
+    fn c6_a_key_has_one_spelling() {
+        let (text, key) = key("stock");
+        let table = table(vec![key]).expect("a table");
+        let orders = name("orders");
+        let spellings = [
+            "".into(),
+            "pk_".into(),
+            "pk__".into(),
+            "é".repeat(30),
+            format!("{text}="),
+            format!("{text} "),
+            text.replacen("pk_", "PK_", 1),
+            text.replacen("pk_", "", 1),
+            text.replacen("stock", "Stock", 1),
+            format!("{}p", text.strip_suffix('o').expect("ends in o")),
+            text.replacen("_stock_", "__", 1),
+        ];
+        for other in spellings {
+            assert!(table.check(&other, &used(&orders, "192.0.2.7")).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn c13_a_stored_hash_is_good_for_its_own_line_and_server_alone() {
+        let (text, mut key) = key("stock");
+        assert_eq!(KeyHash::parse(&key.hash.to_string()), Some(key.hash));
+        assert_eq!(KeyHash::parse("sha256:AA"), None);
+        let shown = format!("{key:?}");
+        assert!(!shown.contains(&b64::encode(SECRET_BYTES)) && shown.contains("[key hash]"));
+        let orders = name("orders");
+        let elsewhere = ApiKeys::new(&name("k"), ServerKey::new(&Sensitive::new([8; 32])), vec![key.clone()]);
+        assert!(elsewhere.expect("a table").check(&text, &used(&orders, "192.0.2.7")).is_err());
+        key.id = name("other");
+        let moved = text.replacen("stock", "other", 1);
+        assert!(table(vec![key]).expect("a table").check(&moved, &used(&orders, "192.0.2.7")).is_err());
+    }
+}

@@ -188,10 +188,10 @@ impl TokenFault {
         }
     }
 
-    /// Whether finding this out cost a signature check, which an attacker can make us pay for.
+    /// Whether finding this out may have cost a signature check, which an attacker can make us pay for.
     #[must_use]
     pub fn cost_a_signature_check(&self) -> bool {
-        matches!(self, Self::Signature { .. })
+        matches!(self, Self::Signature { .. } | Self::Claim { .. } | Self::Audience | Self::NotYet)
     }
 
     pub(crate) fn claim(claim: &str, problem: ClaimProblem) -> Self {

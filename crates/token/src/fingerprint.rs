@@ -70,3 +70,50 @@ impl Encoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use portcullis_core::{Assurance, Binding, Proof, UnixMillis};
+
+    use super::*;
+    use crate::testing::{name, texts};
+
+    /// Pairs of principals that a careless encoding would confuse, and one change of each fact.
+    #[test]
+    fn c7_every_fact_counts_and_none_runs_into_the_next() {
+        let changes: [fn(&mut Principal); 24] = [
+            |_| {},
+            |p| p.proof = Proof::Token,
+            |p| p.issuer = name("b"),
+            |p| p.subject = "ab".into(),
+            |p| p.client = Some("".into()),
+            |p| p.client = Some("ab".into()),
+            |p| p.session = Some("ab".into()),
+            |p| p.credential = Some("ab".into()),
+            |p| p.scopes = texts(&["ab"]),
+            |p| p.scopes = texts(&["a", "b"]),
+            |p| p.scopes = texts(&["a b"]),
+            |p| p.scopes = texts(&[""]),
+            |p| p.roles = texts(&["ab"]),
+            |p| p.roles = texts(&["a", "b"]),
+            |p| drop(p.claims.insert("a".into(), ClaimValue::Flag(true))),
+            |p| drop(p.claims.insert("a".into(), ClaimValue::Number(1))),
+            |p| drop(p.claims.insert("a".into(), ClaimValue::Text("1".into()))),
+            |p| drop(p.claims.insert("a".into(), ClaimValue::Texts(texts(&["1"])))),
+            |p| drop(p.claims.insert("a".into(), ClaimValue::Texts(BTreeSet::new()))),
+            |p| drop(p.claims.insert("a1".into(), ClaimValue::Text("".into()))),
+            |p| p.binding = Binding::MutualTls,
+            |p| p.assurance = Assurance::High,
+            |p| p.expires = Some(UnixMillis(0)),
+            |p| p.expires = Some(UnixMillis(1)),
+        ];
+        let prints = changes.map(|change| {
+            let mut principal = Principal::anonymous(name("a"));
+            change(&mut principal);
+            principal_fingerprint(&principal)
+        });
+        assert_eq!(prints.iter().collect::<BTreeSet<_>>().len(), changes.len());
+    }
+}

@@ -79,3 +79,49 @@ impl InternalTokens {
         self.entries.retain(|entry| now < entry.reused_until);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portcullis_core::Millis;
+
+    use super::*;
+    use crate::testing::{name, now, texts};
+    use crate::{MinterRules, principal_fingerprint};
+
+    fn minter() -> Minter {
+        Minter::new(MinterRules { issuer: "edge".into(), life: Millis::from_secs(30) }).expect("a minter")
+    }
+
+    fn token(store: &mut InternalTokens, minter: &Minter, principal: &Principal, at: u64) -> String {
+        let now = now().plus(Duration::from_secs(at));
+        let who = (principal, &principal_fingerprint(principal));
+        store.token(minter, who, &name("orders"), now).expect("mints").expose().clone()
+    }
+
+    #[test]
+    fn c7_a_token_is_reused_for_half_its_life_by_the_same_caller_alone() {
+        let (mut store, minter) = (InternalTokens::new(8), minter());
+        let mut principal = Principal::anonymous(name("nobody"));
+        let first = token(&mut store, &minter, &principal, 0);
+        assert_eq!(token(&mut store, &minter, &principal, 14), first);
+        assert_ne!(token(&mut store, &minter, &principal, 15), first);
+        principal.scopes = texts(&["orders:read"]);
+        let other = token(&mut store, &minter, &principal, 15);
+        assert_ne!(token(&mut store, &minter.rotated().expect("rotates"), &principal, 15), other);
+        store.purge(now().plus(Duration::from_secs(60)));
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn the_store_is_bounded() {
+        let (mut store, minter) = (InternalTokens::new(4), minter());
+        for round in 0..20 {
+            let mut principal = Principal::anonymous(name("nobody"));
+            principal.subject = format!("u-{round}").into();
+            let _ = token(&mut store, &minter, &principal, 0);
+            assert!(store.len() <= 4);
+        }
+    }
+}

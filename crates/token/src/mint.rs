@@ -249,3 +249,128 @@ fn joined(scopes: &BTreeSet<Arc<str>>) -> Result<String, MintFault> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::jws::Jws;
+    use crate::testing::{ED, claims, name, now, rules, texts, verifier};
+    use crate::{Algorithm, KeyRules, KeySet};
+
+    fn minter() -> Minter {
+        Minter::new(MinterRules { issuer: "edge.shop.example".into(), life: Millis::from_secs(30) })
+            .expect("a minter")
+    }
+
+    fn principal() -> Principal {
+        let verified = verifier(rules(), &[&ED]).verify(&ED.token(&claims()), now()).expect("verifies");
+        Principal::clone(verified.bound_to(None).expect("a bearer"))
+    }
+
+    fn published(minter: &Minter) -> KeySet {
+        let rules = KeyRules { algorithms: BTreeSet::from([Algorithm::EdDsa]) };
+        KeySet::parse(minter.jwks().as_bytes(), &rules).expect("our own key set, by our own rules")
+    }
+
+    fn verifies(keys: &KeySet, token: &str) -> bool {
+        let jws = Jws::parse(token).expect("our own token");
+        keys.choose(&jws.header, &name("edge")).is_ok_and(|key| jws.is_signed_by(key))
+    }
+
+    #[test]
+    fn an_internal_token_says_who_calls_and_nothing_of_the_credential() {
+        let minter = minter();
+        let token = minter.mint(&principal(), &name("orders"), now()).expect("mints");
+        assert!(token.expose().starts_with(INTERNAL_PREFIX));
+        assert!(verifies(&published(&minter), token.expose()));
+        let jws = Jws::parse(token.expose()).expect("a token");
+        assert_eq!(jws.header.typ.as_deref(), Some(INTERNAL_TYPE));
+        let mut got: Value = serde_json::from_slice(&jws.payload).expect("JSON");
+        let jti = got.as_object_mut().expect("claims").remove("jti");
+        assert_eq!(jti.and_then(|jti| jti.as_str().map(str::len)), Some(22));
+        let now = now().seconds();
+        let want = json!({
+            "iss": "edge.shop.example", "sub": "u-17", "aud": "orders", "exp": now + 30, "iat": now,
+            "orig_iss": "staff", "client_id": "web", "sid": "s-1", "scope": "orders:read orders:write",
+            "roles": ["clerk"], "proof": "token", "binding": "bearer", "assurance": "substantial",
+        });
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn the_prefix_is_what_the_header_begins_with() {
+        let begins = format!(r#"{{"typ":"{INTERNAL_TYPE}","#);
+        assert_eq!(b64::encode(&begins), INTERNAL_PREFIX);
+        assert_eq!(begins.len() % 3, 0, "else the last character would depend on what follows");
+    }
+
+    #[test]
+    fn ss028_11_2_5_a_token_lives_seconds_and_not_longer_than_its_credential() {
+        let (minter, mut principal) = (minter(), principal());
+        for (left, want) in [(300, 30), (30, 30), (12, 12), (5, 5), (1, 5), (0, 5)] {
+            principal.expires = Some(now().plus(Duration::from_secs(left)));
+            assert_eq!(minter.ends(&principal, now()).since(now()).as_secs(), want, "{left}");
+        }
+        principal.expires = None;
+        assert_eq!(minter.ends(&principal, now()).since(now()).as_secs(), 30);
+        let long = MinterRules { issuer: "edge".into(), life: Millis::from_secs(121) };
+        assert_eq!(Minter::new(long).err(), Some(MintFault::Rules));
+    }
+
+    #[test]
+    fn ss028_11_2_10_a_key_is_published_before_it_signs_and_after() {
+        let first = minter();
+        let old = first.mint(&principal(), &name("orders"), now()).expect("mints");
+        let before = published(&first);
+        let second = first.rotated().expect("rotates");
+        let new = second.mint(&principal(), &name("orders"), now()).expect("mints");
+        assert_ne!(first.key_id(), second.key_id());
+        assert!(
+            verifies(&before, new.expose()),
+            "a service that read the keys before the rotation knows the new one"
+        );
+        assert!(verifies(&published(&second), old.expose()), "and one that reads them now knows the old one");
+        let third = published(&second.rotated().expect("rotates"));
+        assert_eq!(third.usable(), 3);
+        assert!(!verifies(&third, old.expose()), "two rotations later it is gone");
+    }
+
+    #[test]
+    fn c13_no_private_key_is_shown_or_published() {
+        let minter = minter();
+        let seed = minter.current.pair.seed().expect("a seed");
+        let seed: aws_lc_rs::encoding::Curve25519SeedBin<'_> =
+            aws_lc_rs::encoding::AsBigEndian::as_be_bytes(&seed).expect("bytes");
+        let seed = b64::encode(seed.as_ref());
+        assert!(!minter.jwks().contains(&seed) && !minter.jwks().contains("\"d\""));
+        assert!(!format!("{minter:?}").contains(&seed));
+    }
+
+    #[test]
+    fn one_scope_never_becomes_two() {
+        let mut principal = principal();
+        for bad in ["orders:read admin", "", "a\nb"] {
+            principal.scopes = texts(&[bad]);
+            let got = minter().mint(&principal, &name("orders"), now());
+            assert_eq!(got.err(), Some(MintFault::Scope), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_internal_token_is_no_access_token() {
+        let mut trusting = rules();
+        trusting.iss = "edge.shop.example".into();
+        trusting.audiences = texts(&["orders"]);
+        for profile in [crate::Profile::AtJwt, crate::Profile::Jwt] {
+            trusting.profile = profile;
+            let minter = minter();
+            let issuer = crate::Issuer::new(trusting.clone()).expect("an issuer");
+            let of = vec![(issuer, published(&minter), now())];
+            let verifier = crate::Verifier::new(portcullis_core::Generation(1), of).expect("a verifier");
+            let token = minter.mint(&principal(), &name("orders"), now()).expect("mints");
+            assert_eq!(verifier.verify(token.expose(), now()).err(), Some(crate::TokenFault::Type));
+        }
+    }
+}

@@ -225,3 +225,99 @@ impl fmt::Debug for Revocations {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::*;
+
+    fn order(kind: Revoked, value: &str) -> Revocation {
+        let ends = now().plus(Duration::from_secs(600));
+        Revocation { issuer: name("staff"), kind, value: value.into(), issued_until: None, ends }
+    }
+
+    fn verified() -> Verified {
+        verifier(rules(), &[&ED]).verify(&ED.token(&claims()), now()).expect("verifies")
+    }
+
+    #[test]
+    fn c5_every_fact_of_a_token_revokes_it_and_no_other_does() {
+        let verified = verified();
+        let facts = [
+            (Revoked::Credential, "t-1"),
+            (Revoked::Session, "s-1"),
+            (Revoked::Subject, "u-17"),
+            (Revoked::Client, "web"),
+        ];
+        for ((kind, value), other) in facts.iter().zip(facts.iter().cycle().skip(1)) {
+            let list = Revocations::new(8);
+            list.revoke(&order(*kind, other.1), now()).expect("has room");
+            list.revoke(&Revocation { issuer: name("public"), ..order(*kind, value) }, now())
+                .expect("has room");
+            assert_eq!(list.ensure_stands(&verified, now()), Ok(()), "{kind:?}");
+            list.revoke(&order(*kind, value), now()).expect("has room");
+            assert_eq!(list.ensure_stands(&verified, now()), Err(TokenFault::Revoked(*kind)));
+            let principal = verified.bound_to(None).expect("a bearer");
+            assert_eq!(list.revokes(principal, now()), Some(*kind));
+        }
+    }
+
+    #[test]
+    fn c6_another_spelling_of_a_revoked_token_is_revoked_too() {
+        let list = Revocations::new(8);
+        list.revoke(&order(Revoked::Credential, "t-1"), now()).expect("has room");
+        // ECDSA signatures of the same claims differ each time; the fact is the same.
+        let verifier = verifier(rules(), &[&ES256]);
+        let (a, b) = (ES256.token(&claims()), ES256.token(&claims()));
+        assert_ne!(a, b);
+        for token in [a, b] {
+            let verified = verifier.verify(&token, now()).expect("verifies");
+            assert!(list.ensure_stands(&verified, now()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_dated_revocation_spares_what_was_issued_after_it() {
+        let verifier = verifier(rules(), &[&ED]);
+        let list = Revocations::new(8);
+        let dated = Revocation {
+            issued_until: Some(UnixMillis::from_seconds(NOW - 5)),
+            ..order(Revoked::Subject, "u-17")
+        };
+        list.revoke(&dated, now()).expect("has room");
+        for (iat, stands) in [(NOW - 6, false), (NOW - 5, false), (NOW - 4, true)] {
+            let verified =
+                verifier.verify(&ED.token(&claims_with(&json!({"iat": iat}))), now()).expect("verifies");
+            assert_eq!(list.ensure_stands(&verified, now()).is_ok(), stands, "{iat}");
+        }
+        // An open stream's principal does not say when its token was issued: it is cut.
+        let principal = verified();
+        assert_eq!(list.revokes(principal.bound_to(None).expect("a bearer"), now()), Some(Revoked::Subject));
+        list.revoke(&order(Revoked::Subject, "u-17"), now()).expect("has room");
+        let late = verifier.verify(&ED.token(&claims_with(&json!({"iat": NOW}))), now()).expect("verifies");
+        assert!(list.ensure_stands(&late, now()).is_err(), "the wider order wins");
+    }
+
+    #[test]
+    fn c5_a_full_list_says_so_and_forgets_nothing_before_its_end() {
+        let list = Revocations::new(2);
+        assert_eq!(list.revoke(&order(Revoked::Subject, "a"), now()), Ok(()));
+        assert_eq!(list.revoke(&order(Revoked::Subject, "u-17"), now()), Ok(()));
+        assert_eq!(list.revoke(&order(Revoked::Subject, "c"), now()), Err(RevocationsFull { most: 2 }));
+        assert_eq!(list.revoke(&order(Revoked::Subject, "a"), now()), Ok(()), "widening needs no room");
+        assert_eq!(list.ensure_stands(&verified(), now()), Err(TokenFault::Revoked(Revoked::Subject)));
+        let later = now().plus(Duration::from_secs(601));
+        assert_eq!(
+            list.revoke(
+                &Revocation { ends: later.plus(Duration::from_secs(1)), ..order(Revoked::Subject, "c") },
+                later
+            ),
+            Ok(())
+        );
+        assert_eq!(list.len(), 1);
+    }
+}

@@ -79,3 +79,60 @@ impl Scrubber {
         self.length = from_tail + from_chunk;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::{Millis, Principal};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{name, now};
+    use crate::{Minter, MinterRules};
+
+    #[test]
+    fn ms_ss_10_3_a_minted_token_is_found_however_it_is_cut() {
+        let rules = MinterRules { issuer: "edge.shop.example".into(), life: Millis::from_secs(30) };
+        let minter = Minter::new(rules).expect("a minter");
+        let token =
+            minter.mint(&Principal::anonymous(name("nobody")), &name("orders"), now()).expect("mints");
+        let body = format!("{{\"echo\":\"{}\"}}", token.expose());
+        assert_eq!(Scrubber::scan_whole(body.as_bytes()), Scan::Found);
+        for size in 1..80 {
+            let mut scrubber = Scrubber::default();
+            let scans: Vec<_> = body.as_bytes().chunks(size).map(|chunk| scrubber.scan(chunk)).collect();
+            assert!(scans.contains(&Scan::Found), "in chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn part_of_a_prefix_is_clean() {
+        let mut scrubber = Scrubber::default();
+        assert_eq!(scrubber.scan(&NEEDLE[..TAIL]), Scan::Clean);
+        assert_eq!(scrubber.scan(b""), Scan::Clean);
+        assert_eq!(scrubber.scan(b"x"), Scan::Clean);
+        assert_eq!(scrubber.scan(&NEEDLE[TAIL..]), Scan::Clean);
+        assert_eq!(scrubber.scan(NEEDLE), Scan::Found);
+    }
+
+    proptest! {
+        /// Streams of letters of the prefix, cut anywhere, against a search in one piece.
+        #[test]
+        fn cuts_change_nothing(
+            pieces in prop::collection::vec(prop_oneof![
+                Just(NEEDLE.to_vec()), Just(NEEDLE[..20].to_vec()), Just(NEEDLE[20..].to_vec()),
+                prop::collection::vec(prop::sample::select(NEEDLE.to_vec()), 0..40),
+            ], 0..6),
+            cuts in prop::collection::vec(0usize..50, 0..12),
+        ) {
+            let body = pieces.concat();
+            let want = Scrubber::scan_whole(&body);
+            let (mut scrubber, mut rest, mut got) = (Scrubber::default(), body.as_slice(), Scan::Clean);
+            for cut in cuts.into_iter().chain([body.len()]) {
+                let (chunk, after) = rest.split_at(cut.min(rest.len()));
+                if scrubber.scan(chunk) == Scan::Found { got = Scan::Found; break; }
+                rest = after;
+            }
+            prop_assert_eq!(got, want);
+        }
+    }
+}

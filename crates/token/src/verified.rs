@@ -41,7 +41,7 @@ impl Verified {
         claims: Claims<'_>,
         now: UnixMillis,
     ) -> Result<Self, TokenFault> {
-        let expires = UnixMillis::from_seconds(claims.required_instant("exp")?);
+        let (expires, deadline) = ends(rules, claims, now)?;
         let issued = issued(rules, claims, now)?;
         let audiences = claims.audiences()?;
         if audiences.is_disjoint(&rules.audiences) {
@@ -49,10 +49,6 @@ impl Verified {
         }
         let confirmation = claims.confirmation()?;
         let principal = principal(rules, claims, (confirmation.is_some(), expires))?;
-        let deadline = expires.plus(rules.leeway.as_duration());
-        if now >= deadline {
-            return Err(TokenFault::Expired);
-        }
         Ok(Self {
             fingerprint: principal_fingerprint(&principal),
             marks: Marks::of(&principal),
@@ -127,6 +123,17 @@ impl Verified {
     pub(crate) fn marks(&self) -> &Marks {
         &self.marks
     }
+}
+
+/// `exp`, and the end of the leeway behind it, which is still to come.
+pub(crate) fn ends(
+    rules: &IssuerRules,
+    claims: Claims<'_>,
+    now: UnixMillis,
+) -> Result<(UnixMillis, UnixMillis), TokenFault> {
+    let expires = UnixMillis::from_seconds(claims.required_instant("exp")?);
+    let deadline = expires.plus(rules.leeway.as_duration());
+    if now < deadline { Ok((expires, deadline)) } else { Err(TokenFault::Expired) }
 }
 
 /// `iat` and `nbf`: not in the future, and `iat` there where the profile wants it.

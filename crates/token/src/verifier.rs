@@ -1,8 +1,9 @@
 //! Verifies access tokens against the configured issuers.
 //!
-//! The order is fixed and each step may only refuse: shape, header, `iss` (to find the entry), age of the keys, key,
-//! signature, type, claims, times. Nothing of a token is believed before its signature was checked; `iss` only picks
-//! which keys must have made it.
+//! The order is fixed and each step may only refuse: shape, header, `iss` (to find the entry), age of the keys, kind of
+//! token, `exp`, key, signature, the other claims. Nothing of a token is believed before its signature was checked:
+//! `iss` only picks which keys must have made it, and what is refused by kind or age needs no signature, so that old
+//! and foreign tokens, which anybody may hold, cost us no more than reading them.
 //!
 //! INVARIANT: a key verifies only tokens that name its own issuer (RFC 8725 §3.8, C3).
 //!
@@ -14,14 +15,13 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use portcullis_core::{Generation, Name, UnixMillis};
 
-use crate::claims::Claims;
 use crate::fault::TokenFault;
 use crate::issuer::{Issuer, IssuerRules};
 use crate::json::Members;
 use crate::jws::Jws;
 use crate::key_set::KeySet;
-use crate::profile;
-use crate::verified::Verified;
+use crate::verified::{self, Verified};
+use crate::{claims::Claims, profile};
 
 /// All issuers with their keys, as one generation. Shared between cores.
 #[derive(Debug)]
@@ -114,8 +114,9 @@ impl Verifier {
         let index = *self.by_iss.get(claims.required("iss")?).ok_or(TokenFault::UnknownIssuer)?;
         let anchor = self.anchors.get(index).ok_or(TokenFault::UnknownIssuer)?;
         anchor.ensure_heard(now)?;
-        anchor.ensure_signed(&jws)?;
         profile::check(anchor.rules().profile, &jws.header, claims)?;
+        verified::ends(anchor.rules(), claims, now)?;
+        anchor.ensure_signed(&jws)?;
         Ok((Verified::accept(anchor.rules(), claims, now)?, index))
     }
 
