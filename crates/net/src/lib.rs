@@ -11,6 +11,8 @@
 pub mod address;
 pub mod guard;
 pub mod listen;
+pub mod pool;
+pub mod serve;
 pub mod tls;
 
 pub use hyper::body::Incoming;

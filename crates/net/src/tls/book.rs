@@ -134,7 +134,11 @@ mod tests {
         let wild = |c: &Vec<String>| {
             c.iter().any(|n| {
                 let have = labels(n);
-                have[0] == "*" && have.len() == asked.len() && have[1..] == asked[1..] && !asked[0].is_empty()
+                have.len() > 1
+                    && have[0] == "*"
+                    && have.len() == asked.len()
+                    && have[1..] == asked[1..]
+                    && !asked[0].is_empty()
             })
         };
         certificates.iter().position(exact).or_else(|| certificates.iter().position(wild))

@@ -1,0 +1,1 @@
+//! Against peers in this process.
