@@ -61,6 +61,7 @@ pub(crate) struct Slice {
     pub(crate) service: Name,
     pub(crate) route: Name,
     pub(crate) uid: EntityUid,
+    pub(crate) parameters: Box<[Arc<str>]>,
     pub(crate) entities: Box<[Entity]>,
     pub(crate) doors: Box<[(Method, Arc<Door>)]>,
 }
@@ -145,10 +146,6 @@ impl Book {
             verdict.add(&self.authorizer.is_authorized(&facts.request, &layer.policies, &facts.entities));
         }
         verdict.answer(self)
-    }
-
-    pub(crate) fn rule(&self, id: &PolicyId) -> Option<&KeptRule> {
-        self.rules.get(index_of(id)?)
     }
 
     /// The policies of a door, in the order of the book.

@@ -161,8 +161,14 @@ impl<'r> Assembly<'r> {
         } else {
             Box::default()
         };
-        let (service, route) = (route.service.clone(), route.route.clone());
-        Some(Slice { service, route, uid, entities, doors: doors.into() })
+        Some(Slice {
+            service: route.service.clone(),
+            route: route.route.clone(),
+            parameters: route.parameters.as_slice().into(),
+            uid,
+            entities,
+            doors: doors.into(),
+        })
     }
 
     fn door(&mut self, index: u32, route: &RouteSource, method: Method, source: &BookSource) -> Option<Door> {

@@ -4,8 +4,8 @@
 //! inputs of a rule are found statically, by walking its syntax tree, and whatever the walk does not understand
 //! counts as reading everything.
 //!
-//! INVARIANT: facts that are not an input of a slice are not shown to its rules at all, so an input that the walk
-//! missed would make a rule err, which refuses; it can never make two different questions share an answer.
+//! INVARIANT: rules are shown their inputs and nothing else, so the key and the facts cannot drift apart: what is
+//! not in the key is not in the request either, and two questions with one key are one question to Cedar.
 //!
 //! Sources: Cedar PST (`cedar_policy::pst`); threats C7, C15.
 
@@ -207,14 +207,14 @@ impl Reading {
             // The bare caller is its name; reading attributes through an alias is `everything`.
             (Var::Principal, []) => _ = self.inputs.insert(Input::Identity),
             (Var::Principal, [words::CLAIMS, name, ..]) => {
-                _ = self.inputs.insert(Input::Claim((*name).into()))
+                _ = self.inputs.insert(Input::Claim((*name).into()));
             }
             (Var::Principal, [name, ..]) => match principal_input(name) {
                 Some(input) => _ = self.inputs.insert(input),
                 None => self.everything(),
             },
             (Var::Context, [words::PATH, name, ..]) => {
-                _ = self.inputs.insert(Input::Parameter((*name).into()))
+                _ = self.inputs.insert(Input::Parameter((*name).into()));
             }
             (Var::Context, [name, ..]) if context_input(name).is_some() => {
                 self.inputs.extend(context_input(name));

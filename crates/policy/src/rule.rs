@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cedar_policy::pst::{EntityUID, Template};
 use cedar_policy::{Policy, PolicyId};
 use portcullis_core::{Location, Name, Problem, Problems};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Catalogue;
 use crate::input::{Input, Reading};
@@ -14,13 +14,24 @@ use crate::reach::{Methods, Reach, is_kind, reaches, split_route};
 use crate::{Method, RuleId, nearest, words};
 
 /// Whether a rule opens or closes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// Opens, where nothing closes.
     Permit,
     /// Closes, whatever opens.
     Forbid,
+}
+
+impl Effect {
+    /// `permit` or `forbid`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Forbid => "forbid",
+        }
+    }
 }
 
 /// The text that a rule was cut from, to turn byte offsets into lines.
@@ -145,7 +156,7 @@ fn problems_with(uid: &EntityUID, at: &Location, catalogue: &Catalogue<'_>) -> O
         });
     }
     let malformed = is_kind(&uid.ty, words::CALLER)
-        && !id.split_once('|').is_some_and(|(issuer, _)| Name::parse(issuer).is_ok());
+        && id.split_once('|').is_none_or(|(issuer, _)| Name::parse(issuer).is_err());
     malformed.then(|| {
         let hint =
             "write `Caller::\"issuer|subject\"`, with the issuer's name in the configuration".to_owned();
