@@ -1,0 +1,35 @@
+//! What a running process cannot take over: a change of it is an error, not ignored.
+
+use portcullis_core::{Location, Problem, Problems};
+
+use crate::plan::Plan;
+
+/// Every setting that changed and cannot be reloaded; empty when `new` can replace `old`.
+#[must_use]
+pub fn not_reloadable(root_file: &str, old: &Plan, new: &Plan) -> Problems {
+    let fixed = [
+        ("environment", old.environment == new.environment),
+        ("trust_domain", old.trust_domain == new.trust_domain),
+        ("state.directory", old.state == new.state),
+        ("admin.socket", old.admin.socket == new.admin.socket),
+        ("admin.listener.address", admin_address(old) == admin_address(new)),
+        ("gateway.listen", old.gateway.listen == new.gateway.listen),
+        ("gateway.workers", old.gateway.workers == new.gateway.workers),
+        ("metrics.listen", old.metrics == new.metrics),
+    ];
+    let mut problems = Problems::default();
+    for (key, _) in fixed.iter().filter(|(_, same)| !same) {
+        problems.push(Problem {
+            at: Location::file(root_file),
+            key: (*key).to_owned(),
+            text: "was changed and cannot be reloaded".into(),
+            hint: Some("restart, or put the old value back".into()),
+            clause: None,
+        });
+    }
+    problems
+}
+
+fn admin_address(plan: &Plan) -> Option<std::net::SocketAddr> {
+    plan.admin.listener.as_ref().map(|l| l.address)
+}
