@@ -11,6 +11,8 @@
 //! Sources: SPIFFE-ID and X509-SVID standards (SPF-1 to SPF-3, SPF-8), RFC 5280, RFC 8705 §3.1, threats D1, D3.
 
 mod certificate;
+#[cfg(test)]
+mod corpus;
 mod spiffe;
 
 pub use certificate::{CertificateFault, CertificateNames, ClientCertificate, NameKind};
