@@ -24,6 +24,10 @@ macro_rules! words {
             /// The stable word that records and metrics show.
             #[must_use]
             pub const fn word(self) -> &'static str { match self { $(Self::$variant => $word),* } }
+
+            /// Its place in [`Self::ALL`].
+            #[must_use]
+            pub const fn index(self) -> usize { self as usize }
         }
     };
 }

@@ -26,6 +26,7 @@ pub mod proof;
 pub mod record;
 pub mod request;
 pub mod safe;
+pub mod segment;
 pub mod sequence;
 pub mod source;
 
