@@ -1,0 +1,56 @@
+//! Portcullis beside its peers: the same work, the same ciphers, one pinned core for the proxy.
+//!
+//! Core 0 carries the load generator and the origin, core 1 the proxy. Systems take turns within a round, so that a
+//! noisy minute hits all of them; the figures are medians over the rounds. CPU time is the kernel's own account
+//! of the proxy's threads in nanoseconds. Latency is measured open loop at fixed rates: each request has its moment
+//! and is timed from there, whether or not the one before it was answered (no coordinated omission).
+//!
+//! Run it as `cargo xtask bench peers`. Not here: microbenchmarks of single rooms.
+#![expect(clippy::print_stdout, reason = "a tool for a terminal: what it prints is what it is for")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it measures real time; nothing here is linked into the product"
+)]
+
+mod histogram;
+mod load;
+mod origin;
+mod plan;
+mod process;
+mod relay;
+mod report;
+mod rounds;
+mod systems;
+mod wish;
+mod world;
+
+use std::process::ExitCode;
+
+/// What went wrong, in words for a terminal.
+pub(crate) type Outcome<T> = Result<T, String>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args.as_slice() {
+        ["relay", listen, to] => relay::run(listen, to),
+        ["peers", wish @ ..] => wish::Wish::parse(wish).and_then(|wish| peers(&wish)),
+        _ => Err(wish::USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            println!("{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn peers(wish: &wish::Wish) -> Outcome<()> {
+    let mut report = report::Report::default();
+    for work in wish.works() {
+        rounds::measure(work, wish, &mut report)?;
+    }
+    println!("{}", if wish.json { report.json() } else { report.table() });
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! The systems that are compared: each one file with its configuration and how it is started.
+//!
+//! Every proxy is started on core 1, alone on it, with one worker. A system that cannot do a work says so with `None`.
+
+mod envoy;
+mod haproxy;
+mod nginx;
+mod portcullis;
+mod relay;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use portcullis_testkit::launch::free_port;
+use portcullis_testkit::{Launch, Running};
+
+use crate::Outcome;
+use crate::plan::Work;
+use crate::world::World;
+
+/// How long a system may take to accept connections.
+const READY: Duration = Duration::from_secs(20);
+
+/// A system that can be measured.
+pub(crate) struct System {
+    pub(crate) name: &'static str,
+    pub(crate) start: fn(Work, &World) -> Outcome<Option<Started>>,
+}
+
+/// A system that runs.
+pub(crate) struct Started {
+    pub(crate) name: &'static str,
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
+    pub(crate) durability: &'static str,
+}
+
+pub(crate) const ALL: &[System] = &[
+    System { name: "relay", start: relay::start },
+    System { name: "envoy", start: envoy::start },
+    System { name: "haproxy", start: haproxy::start },
+    System { name: "nginx", start: nginx::start },
+    System { name: "portcullis", start: portcullis::start },
+];
+
+/// A program on the proxy's core.
+fn pinned(program: &Path) -> Launch {
+    Launch::program("taskset").args(["-c", "1"]).arg(program)
+}
+
+/// Starts it and waits until it accepts.
+fn ready(name: &'static str, launch: Launch, address: SocketAddr, durability: &'static str) -> Started {
+    let mut running = launch.start();
+    running.wait_for_port(address, READY);
+    Started { name, running, address, durability }
+}
+
+/// Sets the values of a configuration's `@NAME@` marks. A mark without a value is a mistake here.
+fn fill(template: &str, values: &[(&str, String)]) -> Outcome<String> {
+    let mut text = template.to_owned();
+    for (name, value) in values {
+        text = text.replace(&format!("@{name}@"), value);
+    }
+    let left = |word: &&str| word.len() > 2 && word.starts_with('@') && word.ends_with('@');
+    match text.split_whitespace().find(left) {
+        None => Ok(text),
+        Some(mark) => Err(format!("nothing to set for {mark}")),
+    }
+}
+
+/// What most templates need.
+fn values(world: &World, work: Work) -> (SocketAddr, Vec<(&'static str, String)>) {
+    let address = free_port();
+    let origin = if work.is_secure() { world.tls_origin } else { world.plain_origin };
+    let path = |path: &Path| path.display().to_string();
+    let values = vec![
+        ("PORT", address.port().to_string()),
+        ("ORIGIN_PORT", origin.port().to_string()),
+        ("DIR", path(world.dir())),
+        ("ROOT", path(&world.root)),
+        ("EDGE_CERT", path(&world.edge.0)),
+        ("EDGE_KEY", path(&world.edge.1)),
+        ("CLIENT_CERT", path(&world.client.0)),
+        ("CLIENT_KEY", path(&world.client.1)),
+        ("JWKS", path(&world.jwks)),
+        ("ISSUER_PEM", path(&world.issuer_pem)),
+        ("ISSUER", crate::world::ISSUER.to_owned()),
+        ("AUDIENCE", crate::world::AUDIENCE.to_owned()),
+        ("SCOPE", crate::world::SCOPE.to_owned()),
+        ("RATE", crate::world::REQUESTS_PER_SECOND.to_string()),
+    ];
+    (address, values)
+}

@@ -1,0 +1,66 @@
+//! What was asked for on the command line.
+
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::plan::Work;
+
+pub(crate) const USAGE: &str =
+    "usage: cargo xtask bench peers [--json] [--quick] [--work NAME]… [--system NAME]…";
+
+/// The choice of works and systems, and how long each is looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) json: bool,
+    pub(crate) quick: bool,
+    works: Vec<Work>,
+    systems: Vec<String>,
+}
+
+impl Wish {
+    pub(crate) fn parse(args: &[&str]) -> Outcome<Self> {
+        let mut wish = Self::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match *arg {
+                "--json" => wish.json = true,
+                "--quick" => wish.quick = true,
+                "--work" => wish.works.push(args.next().ok_or(USAGE).map(|n| Work::named(n))??),
+                "--system" => wish.systems.push((*args.next().ok_or(USAGE)?).to_owned()),
+                other => return Err(format!("cannot understand `{other}`\n{USAGE}")),
+            }
+        }
+        Ok(wish)
+    }
+
+    pub(crate) fn works(&self) -> Vec<Work> {
+        if self.works.is_empty() { Work::ALL.to_vec() } else { self.works.clone() }
+    }
+
+    pub(crate) fn wants(&self, system: &str) -> bool {
+        self.systems.is_empty() || self.systems.iter().any(|s| s == system)
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        if self.quick { 1 } else { 5 }
+    }
+
+    /// How long one system is under load in one round, after a warm-up of a quarter of it.
+    pub(crate) fn span(&self) -> Duration {
+        if self.quick { Duration::from_secs(1) } else { Duration::from_secs(5) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_understood_or_refused() {
+        let wish = Wish::parse(&["--json", "--work", "plain", "--system", "envoy"]).unwrap();
+        assert_eq!(wish.works(), [Work::Plain]);
+        assert!(wish.json && wish.wants("envoy") && !wish.wants("nginx"));
+        assert!(Wish::parse(&["--work", "nothing"]).is_err());
+        assert!(Wish::parse(&["--wrok"]).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! Everything that all systems are given alike: names, keys, certificates, tokens, origins.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use portcullis_testkit::ca::ClientAuth;
+use portcullis_testkit::{Leaf, TestCa, TokenKey, jwks};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::Outcome;
+use crate::origin;
+
+pub(crate) const ISSUER: &str = "https://issuer.bench.example";
+pub(crate) const AUDIENCE: &str = "shop";
+pub(crate) const SCOPE: &str = "orders:read";
+/// High enough that nothing is refused: the price is that of counting.
+pub(crate) const REQUESTS_PER_SECOND: u32 = 1_000_000;
+/// One token each, used in turn.
+const USERS: usize = 100;
+
+/// One world for one run of one work.
+pub(crate) struct World {
+    dir: TempDir,
+    pub(crate) root: PathBuf,
+    /// The proxy's server certificate and key.
+    pub(crate) edge: (PathBuf, PathBuf),
+    /// The proxy's client certificate and key.
+    pub(crate) client: (PathBuf, PathBuf),
+    pub(crate) jwks: PathBuf,
+    /// The issuer's public key as PEM, for systems that read no key set.
+    pub(crate) issuer_pem: PathBuf,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) plain_origin: SocketAddr,
+    pub(crate) tls_origin: SocketAddr,
+    ca: TestCa,
+}
+
+impl World {
+    pub(crate) fn make() -> Outcome<Self> {
+        let dir =
+            tempfile::Builder::new().prefix("portcullis-bench-").tempdir().map_err(|e| e.to_string())?;
+        let ca = TestCa::root("bench root");
+        let key = TokenKey::es256("bench");
+        let origin_tls = origin_config(&ca, &ca.server(&["localhost"]))?;
+        let world = Self {
+            root: ca.write_root(dir.path(), "root"),
+            edge: ca.server(&["localhost"]).write(dir.path(), "edge"),
+            client: ca.spiffe("spiffe://bench.example/edge").write(dir.path(), "client"),
+            jwks: write(dir.path(), "jwks.json", &jwks(&[&key]))?,
+            issuer_pem: write(dir.path(), "issuer.pem", &public_pem(&key)?)?,
+            tokens: (0..USERS).map(|user| token(&key, user)).collect(),
+            plain_origin: origin::start(None)?,
+            tls_origin: origin::start(Some(origin_tls))?,
+            ca,
+            dir,
+        };
+        Ok(world)
+    }
+
+    /// Writes a file of a system's own and says where it is.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Outcome<PathBuf> {
+        write(self.dir.path(), name, text)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What the load generator offers: TLS 1.3, AES-128-GCM, X25519, no resumption.
+    pub(crate) fn client_config(&self, alpn: &str) -> Outcome<Arc<ClientConfig>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.ca.root_der().clone()).map_err(|e| e.to_string())?;
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|e| e.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+}
+
+/// One suite and one group for everybody, so that nobody wins by agreeing on a cheaper one.
+fn provider() -> Arc<CryptoProvider> {
+    let all = aws_lc_rs::default_provider();
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
+        kx_groups: vec![aws_lc_rs::kx_group::X25519],
+        ..all
+    })
+}
+
+fn origin_config(ca: &TestCa, leaf: &Leaf) -> Outcome<Arc<ServerConfig>> {
+    let config = ca.server_config(leaf, ClientAuth::Required, &["http/1.1"]);
+    let mut config = Arc::try_unwrap(config).map_err(|_| "the configuration is shared already".to_owned())?;
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+fn token(key: &TokenKey, user: usize) -> String {
+    key.access_token(&json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{user}"), "client_id": "bench",
+        "scope": format!("profile {SCOPE}"), "jti": format!("token-{user}"),
+        "iat": 1_700_000_000, "exp": 4_000_000_000_u64,
+    }))
+}
+
+/// The P-256 key as a SubjectPublicKeyInfo (RFC 5480 §2): a fixed prefix and the uncompressed point.
+fn public_pem(key: &TokenKey) -> Outcome<String> {
+    const PREFIX: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE";
+    let mut der = STANDARD.decode(PREFIX).map_err(|e| e.to_string())?;
+    for part in ["x", "y"] {
+        let jwk = key.jwk();
+        let text = jwk.get(part).and_then(|v| v.as_str()).unwrap_or_default();
+        der.extend(URL_SAFE_NO_PAD.decode(text).map_err(|e| e.to_string())?);
+    }
+    Ok(format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der)))
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Outcome<PathBuf> {
+    let path = dir.join(name);
+    fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(path)
+}
