@@ -6,7 +6,11 @@
 //! and is timed from there, whether or not the one before it was answered (no coordinated omission).
 //!
 //! Run it as `cargo xtask bench peers`. Not here: microbenchmarks of single rooms.
-#![expect(clippy::print_stdout, reason = "a tool for a terminal: what it prints is what it is for")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for a terminal: what it prints is what it is for"
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "it measures real time; nothing here is linked into the product"
@@ -51,6 +55,11 @@ fn peers(wish: &wish::Wish) -> Outcome<()> {
     for work in wish.works() {
         rounds::measure(work, wish, &mut report)?;
     }
-    println!("{}", if wish.json { report.json() } else { report.table() });
+    if wish.json {
+        println!("{}", report.json());
+        report.missing.iter().for_each(|line| eprintln!("{line}"));
+    } else {
+        println!("{}", report.table());
+    }
     Ok(())
 }

@@ -30,7 +30,8 @@ pub(crate) struct Figures {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     rows: Vec<(Work, &'static str, Figures)>,
-    missing: Vec<String>,
+    /// Who did not take part, and why.
+    pub(crate) missing: Vec<String>,
 }
 
 impl Report {

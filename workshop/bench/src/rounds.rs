@@ -31,11 +31,17 @@ struct Runner {
 
 /// Measures one work on every wanted system and adds the figures to the report.
 pub(crate) fn measure(work: Work, wish: &Wish, report: &mut Report) -> Outcome<()> {
-    let world = World::make()?;
+    let world = World::make(work)?;
     let mut runners = Vec::new();
     for system in systems::ALL.iter().filter(|s| wish.wants(s.name)) {
         match (system.start)(work, &world) {
-            Ok(Some(started)) => runners.push(Runner::new(started, target(work, &world)?)),
+            Ok(Some(started)) => {
+                let runner = Runner::new(started, target(work, &world)?);
+                match runner.probe(work, &world) {
+                    Ok(()) => runners.push(runner),
+                    Err(fault) => report.missing(work, system.name, &fault),
+                }
+            }
             Ok(None) => {}
             Err(fault) => report.missing(work, system.name, &fault),
         }
@@ -43,7 +49,7 @@ pub(crate) fn measure(work: Work, wish: &Wish, report: &mut Report) -> Outcome<(
     for round in 1..=wish.rounds() {
         for runner in &mut runners {
             runner.saturate(wish.span())?;
-            eprint_progress(wish, work, round, runner);
+            print_progress(wish, work, round, runner);
         }
     }
     let best = reference_rate(&runners);
@@ -67,13 +73,15 @@ fn reference_rate(runners: &[Runner]) -> f64 {
 
 fn target(work: Work, world: &World) -> Outcome<Target> {
     let (shape, alpn) = match work {
-        Work::Plain | Work::Secure => (Shape::KeepAlive(64), "http/1.1"),
+        Work::Plain | Work::Secure | Work::SecureParam => (Shape::KeepAlive(64), "http/1.1"),
         Work::SecureH2 => (Shape::Streams(8, 16), "h2"),
         Work::SecureFresh => (Shape::Fresh(16), "http/1.1"),
     };
     let tls = if work.is_secure() { Some(world.client_config(alpn)?) } else { None };
     let tokens = if work.is_secure() { world.tokens.clone() } else { Vec::new() };
-    Ok(Target { address: ([127, 0, 0, 1], 0).into(), tls, tokens: Arc::new(tokens), shape })
+    let paths = (0..work.users()).map(|user| work.path(user)).collect();
+    let address = ([127, 0, 0, 1], 0).into();
+    Ok(Target { address, tls, tokens: Arc::new(tokens), paths: Arc::new(paths), shape })
 }
 
 impl Runner {
@@ -82,6 +90,27 @@ impl Runner {
         let none = Vec::new;
         let (half, high) = (Vec::new(), Vec::new());
         Self { started, target, cpu_us: none(), rps: none(), half, high, failed: 0, busy: 0.0, peak_kib: 0 }
+    }
+
+    /// Does it do the work at all? A system that lets a bad token pass is not compared, however fast it is.
+    fn probe(&self, work: Work, world: &World) -> Outcome<()> {
+        let plain = Target { tls: world.probe_tls(work)?, ..self.target.clone() };
+        let good = self.target.tokens.first().map_or("", String::as_str);
+        match load::status(&plain, good)? {
+            200 => {}
+            status => {
+                return Err(format!(
+                    "a good request was answered with {status}\n{}",
+                    self.started.running.output()
+                ));
+            }
+        }
+        for (what, token) in world.bad_tokens.iter().filter(|_| work.is_secure()) {
+            if load::status(&plain, token)? == 200 {
+                return Err(format!("it let pass {what}"));
+            }
+        }
+        Ok(())
     }
 
     /// As much as the system carries, after a warm-up.
@@ -130,7 +159,7 @@ impl Runner {
     }
 }
 
-fn eprint_progress(wish: &Wish, work: Work, round: usize, runner: &Runner) {
+fn print_progress(wish: &Wish, work: Work, round: usize, runner: &Runner) {
     if !wish.json {
         let last = |list: &[f64]| list.last().copied().unwrap_or_default();
         let (cpu, rps) = (last(&runner.cpu_us), last(&runner.rps));

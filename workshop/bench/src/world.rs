@@ -11,20 +11,18 @@ use portcullis_testkit::ca::ClientAuth;
 use portcullis_testkit::{Leaf, TestCa, TokenKey, jwks};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::Outcome;
 use crate::origin;
+use crate::plan::Work;
 
 pub(crate) const ISSUER: &str = "https://issuer.bench.example";
 pub(crate) const AUDIENCE: &str = "shop";
 pub(crate) const SCOPE: &str = "orders:read";
 /// High enough that nothing is refused: the price is that of counting.
 pub(crate) const REQUESTS_PER_SECOND: u32 = 1_000_000;
-/// One token each, used in turn.
-const USERS: usize = 100;
-
 /// One world for one run of one work.
 pub(crate) struct World {
     dir: TempDir,
@@ -36,14 +34,17 @@ pub(crate) struct World {
     pub(crate) jwks: PathBuf,
     /// The issuer's public key as PEM, for systems that read no key set.
     pub(crate) issuer_pem: PathBuf,
+    /// One for each user of the work.
     pub(crate) tokens: Vec<String>,
+    /// Tokens that must be refused, with what is wrong with each.
+    pub(crate) bad_tokens: Vec<(&'static str, String)>,
     pub(crate) plain_origin: SocketAddr,
     pub(crate) tls_origin: SocketAddr,
     ca: TestCa,
 }
 
 impl World {
-    pub(crate) fn make() -> Outcome<Self> {
+    pub(crate) fn make(work: Work) -> Outcome<Self> {
         let dir =
             tempfile::Builder::new().prefix("portcullis-bench-").tempdir().map_err(|e| e.to_string())?;
         let ca = TestCa::root("bench root");
@@ -55,7 +56,8 @@ impl World {
             client: ca.spiffe("spiffe://bench.example/edge").write(dir.path(), "client"),
             jwks: write(dir.path(), "jwks.json", &jwks(&[&key]))?,
             issuer_pem: write(dir.path(), "issuer.pem", &public_pem(&key)?)?,
-            tokens: (0..USERS).map(|user| token(&key, user)).collect(),
+            tokens: (0..work.users()).map(|user| key.access_token(&claims(user))).collect(),
+            bad_tokens: bad_tokens(&key),
             plain_origin: origin::start(None)?,
             tls_origin: origin::start(Some(origin_tls))?,
             ca,
@@ -71,6 +73,11 @@ impl World {
 
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// What a single HTTP/1.1 request of this work is sent over.
+    pub(crate) fn probe_tls(&self, work: Work) -> Outcome<Option<Arc<ClientConfig>>> {
+        if work.is_secure() { self.client_config("http/1.1").map(Some) } else { Ok(None) }
     }
 
     /// What the load generator offers: TLS 1.3, AES-128-GCM, X25519, no resumption.
@@ -105,12 +112,29 @@ fn origin_config(ca: &TestCa, leaf: &Leaf) -> Outcome<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-fn token(key: &TokenKey, user: usize) -> String {
-    key.access_token(&json!({
+fn claims(user: usize) -> Value {
+    json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{user}"), "client_id": "bench",
         "scope": format!("profile {SCOPE}"), "jti": format!("token-{user}"),
         "iat": 1_700_000_000, "exp": 4_000_000_000_u64,
-    }))
+    })
+}
+
+fn bad_tokens(key: &TokenKey) -> Vec<(&'static str, String)> {
+    let with = |name: &str, value: Value| {
+        let mut claims = claims(0);
+        if let Some(claim) = claims.get_mut(name) {
+            *claim = value;
+        }
+        key.access_token(&claims)
+    };
+    vec![
+        ("no token at all", String::new()),
+        ("a forged signature", TokenKey::es256("bench").access_token(&claims(0))),
+        ("another audience", with("aud", json!("other"))),
+        ("an expired token", with("exp", json!(1_700_000_060))),
+        ("a missing scope", with("scope", json!("profile"))),
+    ]
 }
 
 /// The P-256 key as a SubjectPublicKeyInfo (RFC 5480 §2): a fixed prefix and the uncompressed point.

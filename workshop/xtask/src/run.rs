@@ -55,8 +55,13 @@ impl Run {
     }
 
     /// Runs it with its output on this terminal; a bad status is a fault.
-    pub(crate) fn show(mut self) -> Outcome {
+    pub(crate) fn show(self) -> Outcome {
         println!("   $ {}", self.shown);
+        self.show_only()
+    }
+
+    /// The same without a line of our own before it.
+    pub(crate) fn show_only(mut self) -> Outcome {
         let status = self.command.status().during(format!("cannot start `{}`", self.shown))?;
         if status.success() {
             return Ok(());

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Schedule, Tally, Target, bearer};
+use super::{Schedule, Tally, Target, asked};
 use crate::Outcome;
 
 /// A stream to the proxy, whatever it is made of.
@@ -54,6 +54,12 @@ pub(crate) async fn fresh(target: Target, schedule: Arc<Schedule>) -> Tally {
     tally
 }
 
+/// One request on a connection of its own.
+pub(crate) async fn once(target: &Target) -> Outcome<u16> {
+    let mut stream = connect(target).await?;
+    exchange(stream.as_mut(), &request(target, 0, "close"), &mut Vec::new()).await
+}
+
 /// Connects, with TLS if the target has it.
 pub(crate) async fn connect(target: &Target) -> Outcome<Box<dyn Stream>> {
     let tcp = TcpStream::connect(target.address).await.map_err(|e| e.to_string())?;
@@ -66,11 +72,14 @@ pub(crate) async fn connect(target: &Target) -> Outcome<Box<dyn Stream>> {
 
 fn request(target: &Target, number: u64, connection: &str) -> Vec<u8> {
     let mut text = String::with_capacity(1_024);
-    text += "GET /orders/7 HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n";
+    let (path, token) = asked(target, number);
+    text += "GET ";
+    text += path;
+    text += " HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n";
     if connection == "close" {
         text += "connection: close\r\n";
     }
-    if let Some(token) = bearer(target, number) {
+    if let Some(token) = token {
         text += "authorization: Bearer ";
         text += token;
         text += "\r\n";

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::{Schedule, Tally, Target, bearer, h1};
+use super::{Schedule, Tally, Target, asked, h1};
 use crate::Outcome;
 
 /// One connection with `count` streams at a time.
@@ -49,8 +49,9 @@ async fn one_stream(target: Target, mut sender: SendRequest<Empty<Bytes>>, sched
 }
 
 async fn exchange(target: &Target, sender: &mut SendRequest<Empty<Bytes>>, number: u64) -> Outcome<u16> {
-    let mut request = Request::get("https://localhost/orders/7");
-    if let Some(token) = bearer(target, number) {
+    let (path, token) = asked(target, number);
+    let mut request = Request::get(format!("https://localhost{path}"));
+    if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
     let request = request.body(Empty::new()).map_err(|e| e.to_string())?;

@@ -25,6 +25,8 @@ pub(crate) struct Target {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     /// Bearer tokens to use in turn; none for plain work.
     pub(crate) tokens: Arc<Vec<String>>,
+    /// Paths to use in turn, in step with the tokens.
+    pub(crate) paths: Arc<Vec<String>>,
     pub(crate) shape: Shape,
 }
 
@@ -159,8 +161,26 @@ impl Tally {
     }
 }
 
-/// The token for a request, if the work has tokens.
-fn bearer(target: &Target, number: u64) -> Option<&str> {
-    let count = u64::try_from(target.tokens.len()).ok().filter(|n| *n > 0)?;
-    target.tokens.get(usize::try_from(number % count).ok()?).map(String::as_str)
+/// Path and token of a request; no token for plain work.
+fn asked(target: &Target, number: u64) -> (&str, Option<&str>) {
+    let turn = |list: &'_ [String]| -> Option<usize> {
+        let count = u64::try_from(list.len()).ok().filter(|n| *n > 0)?;
+        usize::try_from(number % count).ok()
+    };
+    let path = turn(&target.paths).and_then(|at| target.paths.get(at)).map_or("/", String::as_str);
+    let token = turn(&target.tokens).and_then(|at| target.tokens.get(at)).map(String::as_str);
+    (path, token)
+}
+
+/// The status of one request by HTTP/1.1 with this token.
+pub(crate) fn status(target: &Target, token: &str) -> Outcome<u16> {
+    let tokens = if token.is_empty() { Vec::new() } else { vec![token.to_owned()] };
+    let target = Target { tokens: Arc::new(tokens), ..target.clone() };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let patience = Duration::from_secs(5);
+        let answer = tokio::time::timeout(patience, h1::once(&target)).await;
+        answer.map_err(|_| "no answer in 5 s".to_owned())?
+    })
 }

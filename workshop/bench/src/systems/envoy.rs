@@ -83,7 +83,7 @@ static_resources:
                   audiences: [ "@AUDIENCE@" ]
                   local_jwks: { filename: "@JWKS@" }
                   payload_in_metadata: payload
-                  jwt_cache_config: { jwt_cache_size: 1000 }
+                  jwt_cache_config: { jwt_cache_size: 4096 }
               rules: [ { match: { prefix: / }, requires: { provider_name: staff } } ]
           - name: envoy.filters.http.rbac
             typed_config:
@@ -110,7 +110,7 @@ static_resources:
                 - metadata:
                     descriptor_key: user
                     metadata_key: { key: envoy.filters.http.jwt_authn, path: [ { key: payload }, { key: sub } ] }
-              max_dynamic_descriptors: 1000
+              max_dynamic_descriptors: 4096
               descriptors:
               - entries: [ { key: user } ]
                 token_bucket: { max_tokens: @RATE@, tokens_per_fill: @RATE@, fill_interval: 1s }
@@ -143,5 +143,5 @@ pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
         .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "-c"])
         .arg(config);
     let durability = if work.is_secure() { "buffered, to a file, not synced" } else { "none" };
-    Ok(Some(ready("envoy", launch, address, durability)))
+    ready("envoy", launch, address, durability).map(Some)
 }

@@ -63,7 +63,7 @@ frontend edge
 backend users
     stick-table type string len 64 size 100k expire 10s store http_req_rate(1s)
 backend origin
-    server origin 127.0.0.1:@ORIGIN_PORT@ pool-max-conn -1 ssl verify required ca-file @ROOT@ crt @DIR@/client-bundle.pem sni str(localhost) verifyhost localhost curves X25519
+    server origin 127.0.0.1:@ORIGIN_PORT@ pool-max-conn -1 ssl verify required ca-file @ROOT@ crt @DIR@/client-bundle.pem sni str(localhost) verifyhost localhost
 "#;
 
 pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
@@ -74,7 +74,7 @@ pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
     let config = world.write("haproxy.cfg", &fill(&format!("{COMMON}{template}"), &values)?)?;
     let launch = pinned(&tool("haproxy")).arg("-f").arg(config).arg("-db");
     let durability = if work.is_secure() { "written to a file, not synced" } else { "none" };
-    Ok(Some(ready("haproxy", launch, address, durability)))
+    ready("haproxy", launch, address, durability).map(Some)
 }
 
 /// HAProxy reads certificate and key from one file.

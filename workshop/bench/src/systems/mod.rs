@@ -8,9 +8,9 @@ mod nginx;
 mod portcullis;
 mod relay;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_testkit::launch::free_port;
 use portcullis_testkit::{Launch, Running};
@@ -49,11 +49,24 @@ fn pinned(program: &Path) -> Launch {
     Launch::program("taskset").args(["-c", "1"]).arg(program)
 }
 
-/// Starts it and waits until it accepts.
-fn ready(name: &'static str, launch: Launch, address: SocketAddr, durability: &'static str) -> Started {
+/// Starts it and waits until it accepts, or says what it printed instead.
+fn ready(
+    name: &'static str,
+    launch: Launch,
+    address: SocketAddr,
+    durability: &'static str,
+) -> Outcome<Started> {
     let mut running = launch.start();
-    running.wait_for_port(address, READY);
-    Started { name, running, address, durability }
+    let end = Instant::now() + READY;
+    while TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_err() {
+        if let Some(status) = running.ends_within(Duration::from_millis(20)) {
+            return Err(format!("it ended with {status}\n{}", running.output()));
+        }
+        if Instant::now() > end {
+            return Err(format!("it does not listen after {READY:?}\n{}", running.output()));
+        }
+    }
+    Ok(Started { name, running, address, durability })
 }
 
 /// Sets the values of a configuration's `@NAME@` marks. A mark without a value is a mistake here.

@@ -46,5 +46,5 @@ pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
     let config = world.write("nginx.conf", &fill(PLAIN, &values)?)?;
     let launch =
         pinned(&tool("nginx")).arg("-c").arg(config).arg("-p").arg(world.dir()).args(["-e", "stderr"]);
-    Ok(Some(ready("nginx", launch, address, "none")))
+    ready("nginx", launch, address, "none").map(Some)
 }

@@ -1,6 +1,6 @@
 //! Portcullis itself, as a stranger would start it: `portcullis up` with one configuration file.
 
-use portcullis_testkit::tools::workspace;
+use std::env;
 
 use super::{Started, fill, pinned, ready, values};
 use crate::Outcome;
@@ -43,12 +43,13 @@ pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
     if !work.is_secure() {
         return Ok(None);
     }
-    let program = workspace().join("target/release/portcullis");
+    // Built beside this program, in whatever target directory that is.
+    let program = env::current_exe().map_err(|e| e.to_string())?.with_file_name("portcullis");
     if !program.exists() {
         return Err(format!("{} is not built", program.display()));
     }
     let (address, values) = values(world, work);
     let config = world.write("portcullis.yaml", &fill(SECURE, &values)?)?;
     let launch = pinned(&program).args(["up", "-c"]).arg(config);
-    Ok(Some(ready("portcullis", launch, address, "sealed segment, synced within 50 ms")))
+    ready("portcullis", launch, address, "sealed segment, synced within 50 ms").map(Some)
 }

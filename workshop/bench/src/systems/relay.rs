@@ -14,5 +14,5 @@ pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
     let (address, _) = values(world, work);
     let program = env::current_exe().map_err(|e| e.to_string())?;
     let launch = pinned(&program).args(["relay", &address.to_string(), &world.plain_origin.to_string()]);
-    Ok(Some(ready("relay", launch, address, "none")))
+    ready("relay", launch, address, "none").map(Some)
 }

@@ -28,10 +28,7 @@ pub(crate) const DEBIAN: &[Debian] = &[
     debian("promtool", "prometheus", "usr/bin/promtool", "--version"),
     debian("alertmanager", "prometheus-alertmanager", "usr/bin/prometheus-alertmanager", "--version"),
     Debian {
-        env: &[
-            ("TESTSSL_INSTALL_DIR", "usr/share/testssl"),
-            ("CIPHERS_BY_STRENGTH_FILE", "etc/testssl/cipher-mapping.txt"),
-        ],
+        env: &[("TESTSSL_INSTALL_DIR", "etc/testssl")],
         ..debian("testssl", "testssl.sh", "usr/bin/testssl", "--version")
     },
 ];
