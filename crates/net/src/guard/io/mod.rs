@@ -14,7 +14,7 @@ mod downstream;
 mod handle;
 mod intake;
 mod upstream;
-mod watch;
+pub(super) mod watch;
 
 pub use super::h1::ExpectedAnswer;
 pub use downstream::Downstream;

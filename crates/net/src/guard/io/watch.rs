@@ -15,19 +15,19 @@ use super::super::pace::{Alarm, Pace};
 
 /// The pace at which the peer takes our bytes.
 #[derive(Debug)]
-pub(super) struct WriteWatch {
+pub(in super::super) struct WriteWatch {
     pace: Pace,
     alarm: Alarm,
     leg: Leg,
 }
 
 impl WriteWatch {
-    pub(super) fn new(rate: MinRate, leg: Leg) -> Self {
+    pub(in super::super) fn new(rate: MinRate, leg: Leg) -> Self {
         Self { pace: Pace::new(rate), alarm: Alarm::default(), leg }
     }
 
     /// Judges what writing to `inner` came to.
-    pub(super) fn write<S: AsyncWrite + Unpin>(
+    pub(in super::super) fn write<S: AsyncWrite + Unpin>(
         &mut self,
         inner: &mut S,
         cx: &mut Context<'_>,
@@ -38,7 +38,7 @@ impl WriteWatch {
     }
 
     /// The same for several slices at once.
-    pub(super) fn write_vectored<S: AsyncWrite + Unpin>(
+    pub(in super::super) fn write_vectored<S: AsyncWrite + Unpin>(
         &mut self,
         inner: &mut S,
         cx: &mut Context<'_>,
@@ -49,7 +49,7 @@ impl WriteWatch {
     }
 
     /// The same for what is buffered below us.
-    pub(super) fn flush<S: AsyncWrite + Unpin>(
+    pub(in super::super) fn flush<S: AsyncWrite + Unpin>(
         &mut self,
         inner: &mut S,
         cx: &mut Context<'_>,
@@ -59,7 +59,7 @@ impl WriteWatch {
     }
 
     /// The same for closing: a peer that takes nothing must not keep us from it.
-    pub(super) fn shutdown<S: AsyncWrite + Unpin>(
+    pub(in super::super) fn shutdown<S: AsyncWrite + Unpin>(
         &mut self,
         inner: &mut S,
         cx: &mut Context<'_>,
