@@ -69,6 +69,8 @@ fn is_high(service: &RawService, name: &Name) -> bool {
 }
 
 fn api_key(raw: &At<RawApiKey>, report: &mut Report) -> Option<ApiKey> {
+    at_least_one(&raw.applications, report);
+    at_least_one(&raw.sources, report);
     if items(&raw.applications).is_empty() && items(&raw.sources).is_empty() {
         let advice = Advice::breaks("MS-SS-1.4").write("write `applications` or `sources`");
         report.advise(&raw.site, "is restricted to no application and no network", advice);

@@ -103,17 +103,14 @@ fn sensitivity(raw: &RawRoute, service: &RawService, report: &mut Report) -> Opt
 }
 
 fn access(raw: &At<RawRoute>, book: &mut Book, cx: &mut Context<'_, '_>) -> Option<Access> {
-    at_least_one(&raw.policy, cx.report);
     let policies = items(&raw.policy).iter().map(|path| book.include(path, cx)).collect::<Option<Vec<_>>>();
-    let scopes = raw.scopes.get();
-    let rules = Rules {
-        policies: policies?,
-        all_scopes: scopes.map(|s| words(&s.all)).unwrap_or_default(),
-        any_scopes: scopes.map(|s| words(&s.any)).unwrap_or_default(),
-        any_roles: words(&raw.roles),
-    };
-    let public = raw.access.get();
-    match (rules == Rules::default(), public) {
+    let rules = rules(raw, cx.report);
+    let open = raw.access.get();
+    let any_broken =
+        raw.policy.is_broken() || raw.scopes.is_broken() || raw.roles.is_broken() || raw.access.is_broken();
+    let rules = Rules { policies: policies?, ..rules };
+    match (rules == Rules::default(), open) {
+        _ if any_broken => None,
         (true, Some(_)) => Some(Access::Public),
         (false, None) => Some(Access::Ruled(rules)),
         (false, Some(access)) => {
@@ -121,17 +118,26 @@ fn access(raw: &At<RawRoute>, book: &mut Book, cx: &mut Context<'_, '_>) -> Opti
             None
         }
         (true, None) => {
-            let broken =
-                [raw.policy.absent().is_none(), raw.roles.absent().is_none(), raw.access.absent().is_none()];
-            if broken.contains(&true) && raw.policy.get().is_none() {
-                return None;
-            }
             let advice = Advice::breaks("SS028-11.1.5b")
                 .write("write `policy`, `scopes` or `roles`, or `access: public` if anybody may call it");
             cx.report.advise(&raw.site, "says nothing about who may call it", advice);
             None
         }
     }
+}
+
+/// The rules that are not in a file.
+fn rules(raw: &RawRoute, report: &mut Report) -> Rules {
+    // SECURITY: an empty list would say nothing where its writer meant nobody (B7).
+    at_least_one(&raw.policy, report);
+    at_least_one(&raw.roles, report);
+    let mut rules = Rules { any_roles: words(&raw.roles), ..Rules::default() };
+    if let Some(scopes) = raw.scopes.get() {
+        at_least_one(&scopes.all, report);
+        at_least_one(&scopes.any, report);
+        (rules.all_scopes, rules.any_scopes) = (words(&scopes.all), words(&scopes.any));
+    }
+    rules
 }
 
 /// What needs a user cannot be open to everybody.

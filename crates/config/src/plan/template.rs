@@ -217,3 +217,61 @@ impl<'de> Deserialize<'de> for RouteTemplate {
         Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn b7_a_template_matches_whole_segments_only() {
+        let table = [
+            ("/orders/{id}", "/orders/7", true),
+            ("/orders/{id}", "/orders/", false),
+            ("/orders/{id}", "/orders/7/refund", false),
+            ("/orders/{id}", "/orders", false),
+            ("/orders/", "/orders/", true),
+            ("/orders/", "/orders", false),
+            ("/files/*rest", "/files/", true),
+            ("/files/*rest", "/files/a/b", true),
+            ("/files/*rest", "/files", false),
+            ("/*rest", "/", true),
+            ("/", "/", true),
+            ("/", "/a", false),
+            ("/Orders", "/orders", false),
+        ];
+        for (text, path, want) in table {
+            let template = RouteTemplate::parse(text).expect(text);
+            assert_eq!(template.matches(&NormalPath::parse(path).expect(path)), want, "{text} {path}");
+        }
+    }
+
+    #[test]
+    fn b1_odd_templates_are_refused() {
+        for bad in [
+            "", "orders", "//", "/a//b", "/{}", "/{Id}", "/{id", "/a{id}", "/*", "/*r/a", "/a;b", "/a%2fb",
+            "/%61",
+        ] {
+            assert!(RouteTemplate::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(RouteTemplate::parse(&"/a".repeat(33)), Err(TemplateFault::TooDeep));
+        assert_eq!(RouteTemplate::parse("/%61"), Err(TemplateFault::NotNormal("/a".into())));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_a_template_matches_itself_when_filled(text in "/[a-z{}*/._%-]{0,24}") {
+            if let Ok(template) = RouteTemplate::parse(&text) {
+                let filled: String = template.segments().iter().flat_map(|s| match s {
+                    Segment::Literal(text) => ["/", text],
+                    Segment::Param(_) | Segment::Rest(_) => ["/", "x"],
+                }).collect();
+                let path = NormalPath::parse(&filled).expect("a template is a path once filled");
+                prop_assert!(template.matches(&path) && path.as_str() == filled);
+                let json = serde_json::to_string(&template).expect("serialises");
+                prop_assert_eq!(serde_json::from_str::<RouteTemplate>(&json).ok(), Some(template));
+            }
+        }
+    }
+}

@@ -56,7 +56,7 @@ fn the_example_fits_the_schema_and_a_wrong_key_does_not() {
     assert!(faults.is_empty(), "{faults:#?}");
     let keys: serde_json::Value =
         serde_saphyr::from_str(include_str!("../../examples/shop/keys/partners.yaml")).expect("YAML");
-    assert!(jsonschema::is_valid(&crate::schema::key_file_schema(), &keys));
+    assert!(jsonschema::is_valid(&schema::key_file_schema(), &keys));
     for (from, to) in [
         ("trust_domain", "trustdomain"),
         ("50/s", "fifty"),

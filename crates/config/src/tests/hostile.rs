@@ -113,9 +113,10 @@ proptest! {
     /// A line that was damaged gives a plan or problems that show no secret, never a panic.
     #[test]
     fn c13_no_damage_to_the_example_panics_or_shows_a_secret(at in 0..SHOP.len(), cut in 0usize..40, put in "[a-z:{}\\[\\], \n\"*-]{0,4}") {
-        let start = (0..=at).rev().find(|i| SHOP.is_char_boundary(*i)).unwrap_or(0);
-        let end = (at..=(at + cut).min(SHOP.len())).rev().find(|i| SHOP.is_char_boundary(*i)).unwrap_or(start);
-        let text = format!("{}{put}{}", &SHOP[..start], &SHOP[end.max(start)..]);
+        let kept = |(i, c): (usize, char)| (!(at..at + cut).contains(&i)).then_some(c);
+        let before: String = SHOP.chars().take(at).collect();
+        let after: String = SHOP.char_indices().skip_while(|(i, _)| *i < at).filter_map(kept).collect();
+        let text = format!("{before}{put}{after}");
         if let Err(problems) = load("portcullis.yaml", &with_root(&text)) {
             prop_assert!(!problems.is_empty() && !problems.to_string().contains(CANARY));
         }

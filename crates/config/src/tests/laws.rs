@@ -137,6 +137,25 @@ fn b1_b7_odd_and_doubled_paths_are_refused() {
 }
 
 #[test]
+fn b7_an_empty_list_is_never_everything() {
+    let table = [
+        ("roles: [stock-clerk]", "roles: []\n        scopes: { all: a }"),
+        ("scopes: { any: [stock.read, stock.write] }", "scopes: { all: a, any: [] }"),
+        ("policy: policies/orders.cedar", "policy: []\n        roles: a"),
+        ("audience: shop", "audience: []"),
+        ("algorithms: [ES256, RS256]", "algorithms: []"),
+        ("hosts: [api.shop.example]", "hosts: []"),
+        ("methods: [GET, PUT]", "methods: []"),
+        ("endpoints: unix:/run/stock/http.sock", "endpoints: []"),
+        ("origins: https://www.shop.example", "origins: []"),
+    ];
+    for (from, to) in table {
+        let told = told(from, to);
+        assert!(told.contains("is empty, expected at least one"), "{to}:\n{told}");
+    }
+}
+
+#[test]
 fn what_does_not_fit_together_is_told() {
     let table = [
         ("plan: standard", "plan: standart", "plan `standart` does not exist\n    did you mean `standard`?"),

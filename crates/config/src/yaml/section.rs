@@ -37,6 +37,11 @@ impl<T> Slot<T> {
         }
     }
 
+    /// Whether something is written that was reported.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self, Self::Broken)
+    }
+
     /// Where the key would stand, if it is not written at all.
     pub(crate) fn absent(&self) -> Option<&Site> {
         match self {
