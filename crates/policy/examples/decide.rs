@@ -56,6 +56,7 @@ fn source(policies: usize) -> Result<BookSource, NameFault> {
         name: "customer".into(),
         kind: ClaimKind::Text,
         presence: Presence::Optional,
+        at: Location::at("portcullis.yaml", 1, 1),
     });
     let text: String = (0..policies).map(policy).collect();
     source.policies.push(PolicySource {

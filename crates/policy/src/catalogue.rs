@@ -120,12 +120,13 @@ fn check_route(route: &RouteSource, key: &str, problems: &mut Problems) {
 }
 
 fn check_claims(claims: &[ClaimSource], problems: &mut Problems) {
-    let at = Location::default();
+    let mut seen = HashSet::new();
     for claim in claims {
-        check_attribute(&claim.name, &at, "claims", problems);
-    }
-    if let Some(double) = first_double(claims.iter().map(|c| &c.name)) {
-        problems.add(&at, "claims", format!("the claim `{}` is declared twice", double.escape_debug()));
+        check_attribute(&claim.name, &claim.at, "claims", problems);
+        if !seen.insert(&claim.name) {
+            let text = format!("the claim `{}` is declared twice", claim.name.escape_debug());
+            problems.add(&claim.at, "claims", text);
+        }
     }
 }
 
@@ -138,7 +139,7 @@ fn check_attribute(name: &str, at: &Location, key: &str, problems: &mut Problems
     }
 }
 
-fn first_double<'n>(names: impl IntoIterator<Item = &'n Arc<str>>) -> Option<&'n str> {
+fn first_double(names: &[Arc<str>]) -> Option<&str> {
     let mut seen = HashSet::new();
-    names.into_iter().find(|name| !seen.insert(*name)).map(|name| &**name)
+    names.iter().find(|name| !seen.insert(*name)).map(|name| &**name)
 }

@@ -111,3 +111,114 @@ fn address(out: &mut Vec<u8>, source: IpAddr) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use portcullis_core::{Assurance, Binding, Name, Principal, Proof, UnixMillis};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Method;
+
+    fn door() -> Door {
+        use Input::{
+            Assurance, Binding, Claim, Client, Groups, Identity, Parameter, Proof, Roles, Scopes, Source,
+        };
+        let inputs = [
+            Identity,
+            Groups,
+            Client,
+            Proof,
+            Binding,
+            Assurance,
+            Scopes,
+            Roles,
+            Claim("a".into()),
+            Claim("b".into()),
+            Parameter("p".into()),
+            Parameter("q".into()),
+            Source,
+        ];
+        Door { layers: Box::default(), inputs: inputs.into(), claims: Box::default(), cacheable: true }
+    }
+
+    type Values = (Principal, (String, String), IpAddr, Method);
+
+    fn key((principal, (p, q), source, method): &Values) -> Vec<u8> {
+        let path = [("p", p.as_str()), ("q", q.as_str())];
+        let now = UnixMillis(0);
+        let question = Question { principal, method: *method, path: &path, source: *source, now };
+        let mut out = b"what was there before".to_vec();
+        write_key(&mut out, SliceId { stamp: 1, index: 2 }, &door(), &question).expect("a key");
+        out
+    }
+
+    /// Short texts out of few letters, so that boundaries collide if they can.
+    fn text() -> impl Strategy<Value = String> {
+        "[a\u{0}\u{1}]{0,2}"
+    }
+
+    fn texts() -> impl Strategy<Value = BTreeSet<Arc<str>>> {
+        proptest::collection::btree_set(text().prop_map(Arc::from), 0..3)
+    }
+
+    fn claims() -> impl Strategy<Value = Option<ClaimValue>> {
+        prop_oneof![
+            Just(None),
+            any::<bool>().prop_map(|v| Some(ClaimValue::Flag(v))),
+            (0..2_i64).prop_map(|v| Some(ClaimValue::Number(v))),
+            text().prop_map(|v| Some(ClaimValue::Text(v.into()))),
+            texts().prop_map(|v| Some(ClaimValue::Texts(v))),
+        ]
+    }
+
+    fn values() -> impl Strategy<Value = Values> {
+        let who = (text(), proptest::option::of(text()), texts(), texts(), claims(), claims());
+        let rest = ((text(), text()), any::<bool>(), any::<bool>(), any::<bool>());
+        (who, rest).prop_map(|((subject, client, scopes, roles, a, b), (path, v6, get, strong))| {
+            let pairs = [("a", a), ("b", b)];
+            let claims = pairs.into_iter().filter_map(|(n, v)| v.map(|v| (Arc::from(n), v)));
+            let claims: BTreeMap<_, _> = claims.collect();
+            let principal = Principal {
+                proof: if strong { Proof::Certificate } else { Proof::Token },
+                subject: subject.into(),
+                client: client.map(Arc::from),
+                scopes,
+                roles,
+                claims,
+                binding: if strong { Binding::MutualTls } else { Binding::Bearer },
+                assurance: if strong { Assurance::High } else { Assurance::Low },
+                ..Principal::anonymous(Name::parse("i").expect("a name"))
+            };
+            let source = if v6 { "::1" } else { "192.0.2.1" };
+            let method = if get { Method::Get } else { Method::Post };
+            (principal, path, source.parse().expect("an address"), method)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        /// Keys are equal exactly when all values are.
+        #[test]
+        fn c7_a_key_is_as_large_as_the_question(one in values(), two in values()) {
+            prop_assert_eq!(key(&one) == key(&two), one == two, "{:?} {:?}", one, two);
+        }
+
+        /// The same for questions that differ in one value only.
+        #[test]
+        fn c7_one_value_is_enough(one in values(), other in text(), at in 0..5_u8) {
+            let mut two = one.clone();
+            match at {
+                0 => two.0.subject = other.into(),
+                1 => two.0.client = Some(other.into()),
+                2 => two.1.0 = other,
+                3 => _ = two.0.scopes.insert(other.into()),
+                _ => _ = two.0.claims.insert("b".into(), ClaimValue::Text(other.into())),
+            }
+            prop_assert_eq!(key(&one) == key(&two), one == two, "{:?} {:?}", one, two);
+        }
+    }
+}

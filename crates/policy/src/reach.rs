@@ -186,3 +186,105 @@ pub(crate) fn split_route(id: &str) -> Option<(Name, Name)> {
     let (service, route) = id.split_once('/')?;
     Some((Name::parse(service).ok()?, Name::parse(route).ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BookSource, RouteSource, Sensitivity};
+
+    fn source() -> BookSource {
+        let name = |text: &str| Name::parse(text).expect("a name");
+        let mut source = BookSource::empty(name("test"));
+        for (service, route) in [("a", "x"), ("a", "y"), ("b", "x")] {
+            source.routes.push(RouteSource {
+                service: name(service),
+                route: name(route),
+                methods: vec![Method::Get],
+                path: "/".into(),
+                parameters: vec![],
+                sensitivity: Sensitivity::Low,
+                at: Location::default(),
+            });
+        }
+        source
+    }
+
+    #[test]
+    fn scope_clauses_narrow() {
+        let source = source();
+        let catalogue = Catalogue::read(&source, &mut Problems::default());
+        let table = [
+            ("resource", &[0, 1, 2][..]),
+            ("resource is Route", &[0, 1, 2]),
+            ("resource is Service", &[]),
+            ("resource == Route::\"a/y\"", &[1]),
+            ("resource in Route::\"a/y\"", &[1]),
+            ("resource == Route::\"a/z\"", &[]),
+            ("resource == Route::\"a/x/y\"", &[]),
+            ("resource == Other::\"a/y\"", &[]),
+            ("resource == Space::Route::\"a/y\"", &[]),
+            ("resource in Service::\"a\"", &[0, 1]),
+            ("resource in Service::\"c\"", &[]),
+            ("resource is Route in Service::\"b\"", &[2]),
+            ("resource is Service in Service::\"b\"", &[]),
+        ];
+        for (clause, want) in table {
+            let text = format!("permit(principal, action, {clause});");
+            let policy = cedar_policy::Policy::parse(None, text).expect("a policy").to_pst().expect("a tree");
+            assert_eq!(Reach::of(policy.body(), &catalogue).places(&catalogue), want, "{clause}");
+        }
+    }
+
+    #[test]
+    fn actions_narrow() {
+        use Method::{Delete, Get, Head, Options, Patch, Post, Put};
+        let table = [
+            ("action", &Method::ALL[..]),
+            ("action == Action::\"GET\"", &[Get]),
+            ("action == Action::\"get\"", &[]),
+            ("action == Action::\"read\"", &[]),
+            ("action in Action::\"read\"", &[Get, Head, Options]),
+            ("action in [Action::\"write\", Action::\"GET\"]", &[Get, Post, Put, Patch, Delete]),
+            ("action in []", &[]),
+            ("action in [Space::Action::\"GET\"]", &[]),
+        ];
+        for (clause, want) in table {
+            let text = format!("permit(principal, {clause}, resource);");
+            let policy = cedar_policy::Policy::parse(None, text).expect("a policy").to_pst().expect("a tree");
+            let methods = Methods::of(&policy.body().action);
+            let got: Vec<_> = Method::ALL.into_iter().filter(|m| methods.has(*m)).collect();
+            assert_eq!(got, want, "{clause}");
+        }
+    }
+
+    #[test]
+    fn attachment_and_scope_meet() {
+        let source = source();
+        let catalogue = Catalogue::read(&source, &mut Problems::default());
+        let name = |text: &str| Name::parse(text).expect("a name");
+        let service = |text: &str| Reach::Service(name(text));
+        let table = [
+            (Reach::Everywhere, vec![Reach::Everywhere], &[0, 1, 2][..]),
+            (Reach::Everywhere, vec![service("a")], &[0, 1]),
+            (Reach::Everywhere, vec![service("a"), Reach::Route(2)], &[0, 1, 2]),
+            (Reach::Route(0), vec![service("a")], &[0]),
+            (Reach::Route(2), vec![service("a")], &[]),
+            (service("a"), vec![Reach::Route(1)], &[1]),
+            (service("a"), vec![service("b")], &[]),
+            (service("a"), vec![Reach::Everywhere, Reach::Route(1)], &[0, 1]),
+            (Reach::Route(0), vec![Reach::Route(1)], &[]),
+            (Reach::Nowhere, vec![Reach::Everywhere], &[]),
+            (Reach::Everywhere, vec![], &[]),
+        ];
+        for (own, attached, want) in table {
+            let met = reaches(&own, &attached, &catalogue);
+            let places: Vec<_> = met.iter().flat_map(|r| r.places(&catalogue)).collect();
+            assert_eq!(
+                places.iter().copied().collect::<BTreeSet<_>>(),
+                want.iter().copied().collect(),
+                "{own:?}"
+            );
+            assert_eq!(places.len(), want.len(), "no route is reached twice: {own:?} {attached:?}");
+        }
+    }
+}

@@ -17,7 +17,7 @@ use portcullis_core::{Location, Name, Problem, Problems};
 use crate::catalogue::Catalogue;
 use crate::reach::{Reach, attachments};
 use crate::rule::{Draft, Origin};
-use crate::split::{Piece, place, split};
+use crate::split::{DEEPEST, MOST_JOINTS, Piece, place, split};
 use crate::{BookSource, Grant, PolicySource, PublicRoute, ScopeRule, words};
 
 /// Every rule of a source, in the order of the source.
@@ -47,8 +47,13 @@ fn read_file<'s>(
 ) {
     let attached: Arc<[Reach]> =
         attachments(&file.attached, &Location::file(&file.file), catalogue, problems).into();
-    for Piece { text, offset } in split(&file.text) {
+    for piece in split(&file.text) {
+        let Piece { text, offset } = piece;
         let origin = Origin { file: &file.file, text: &file.text, offset };
+        if !piece.is_shallow() {
+            problems.push(too_deep(origin));
+            continue;
+        }
         match Policy::parse(None, text) {
             Ok(policy) => drafts.push(Draft {
                 policy,
@@ -66,6 +71,20 @@ fn report(errors: &ParseErrors, origin: Origin<'_>, problems: &mut Problems) {
     let first = DetailedError::from(errors);
     for error in std::iter::once(&first).chain(&first.related) {
         problems.push(problem_of(error, origin));
+    }
+}
+
+fn too_deep(origin: Origin<'_>) -> Problem {
+    Problem {
+        at: place(origin.file, origin.text, origin.offset),
+        key: String::new(),
+        text: format!(
+            "this policy is too deep or too long: at most {DEEPEST} brackets in brackets and {MOST_JOINTS} operators"
+        ),
+        hint: Some(
+            "write several policies, or a set, as in `[\"a\", \"b\"].contains(principal.subject)`".into(),
+        ),
+        clause: None,
     }
 }
 

@@ -173,6 +173,8 @@ fn quoted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::Location;
+
     use super::*;
 
     fn names(list: &[&str]) -> Vec<Arc<str>> {
@@ -181,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_shape_knows_what_all_routes_have() {
-        let table: [(&[&[&str]], &[&str], &[&str]); 5] = [
+        type Case = (&'static [&'static [&'static str]], &'static [&'static str], &'static [&'static str]);
+        let table: [Case; 5] = [
             (&[], &[], &[]),
             (&[&["id"]], &["id"], &[]),
             (&[&["id"], &["id", "line"]], &["id"], &["line"]),
@@ -199,7 +202,12 @@ mod tests {
     #[test]
     fn b7_a_name_cannot_end_its_own_declaration() {
         let evil = "x\": Bool}; entity Root; type Y = {\"z";
-        let claim = ClaimSource { name: evil.into(), kind: ClaimKind::Text, presence: Presence::Always };
+        let claim = ClaimSource {
+            name: evil.into(),
+            kind: ClaimKind::Text,
+            presence: Presence::Always,
+            at: Location::default(),
+        };
         let text =
             schema_for(&[claim], &Shape { always: names(&[evil]).into_iter().collect(), ..Shape::default() });
         let (schema, _) = cedar_policy::Schema::from_cedarschema_str(&text).expect("a schema");

@@ -105,6 +105,9 @@ pub struct ClaimSource {
     /// Whether policies must ask `has` first.
     #[serde(default)]
     pub presence: Presence,
+    /// Where it was written.
+    #[serde(default)]
+    pub at: Location,
 }
 
 /// The type of a claim.

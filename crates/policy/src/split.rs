@@ -1,11 +1,14 @@
 //! Cuts a policy file into policies, so that each keeps the line it starts on.
 //!
+//! A policy that is too deep or too long a chain is told apart here, before it is parsed: parser, validator and
+//! evaluator recurse, and a stack that overflows takes the process with it (E12).
+//!
 //! Cedar ends a policy with `;` and uses that byte nowhere else but in strings and comments.
 //!
 //! INVARIANT: every byte of the file that is not blank or comment is in exactly one piece, so no policy is lost.
 //! A piece that was cut wrongly does not parse as one policy, and then the book does not load (fail closed).
 //!
-//! Sources: Cedar policy grammar (docs.cedarpolicy.com, "Grammar specification").
+//! Sources: Cedar policy grammar (docs.cedarpolicy.com, "Grammar specification"); threat E12.
 
 use portcullis_core::Location;
 
@@ -64,6 +67,39 @@ fn piece(text: &str, start: Option<usize>, end: usize) -> Option<Piece<'_>> {
     text.get(offset..end).map(|text| Piece { text, offset })
 }
 
+/// Brackets in brackets beyond this are refused.
+pub(crate) const DEEPEST: usize = 48;
+/// More operators, dots and `if`s than this in one policy are refused; entries of a set do not count.
+pub(crate) const MOST_JOINTS: usize = 256;
+
+impl Piece<'_> {
+    /// Whether the policy can be parsed and evaluated within any thread's stack.
+    pub(crate) fn is_shallow(&self) -> bool {
+        let (mut depth, mut deepest, mut joints) = (0_usize, 0, 0_usize);
+        let mut state = State::Code;
+        let mut before = [b' '; 2];
+        for byte in self.text.bytes() {
+            let [earlier, last] = before;
+            let opens_comment = state == State::Code && last == b'/' && byte == b'/';
+            state = if opens_comment { State::Comment } else { after(state, byte) };
+            before = [last, byte];
+            if state != State::Code {
+                continue;
+            }
+            match byte {
+                b'(' | b'[' | b'{' => depth += 1,
+                b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            deepest = depth.max(deepest);
+            let is_if = last == b'i' && byte == b'f' && !earlier.is_ascii_alphanumeric();
+            joints += usize::from(is_if || matches!(byte, b'&' | b'|' | b'+' | b'-' | b'*' | b'.' | b'!'));
+        }
+        // `&&` and `||` are two bytes each, and `.` joins at least two of everything it is used for.
+        deepest <= DEEPEST && joints <= 2 * MOST_JOINTS
+    }
+}
+
 /// The line and column of a byte of `text`, counted from one.
 pub(crate) fn place(file: &str, text: &str, offset: usize) -> Location {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
@@ -102,6 +138,33 @@ mod tests {
         ];
         for (text, want) in table {
             assert_eq!(split(text).len(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn e12_depth_and_length_are_bounded() {
+        let nested = |n: usize| format!("{}true{}", "(".repeat(n), ")".repeat(n));
+        let chain = |n: usize| format!("{}true", "true && ".repeat(n));
+        let ifs = |n: usize| format!("{}true", "if true then false else ".repeat(n));
+        let table = [
+            (nested(DEEPEST), true),
+            (nested(DEEPEST + 1), false),
+            (chain(MOST_JOINTS), true),
+            (chain(MOST_JOINTS + 1), false),
+            (ifs(2 * MOST_JOINTS), true),
+            (ifs(2 * MOST_JOINTS + 1), false),
+            (format!("[{}1]", "1, ".repeat(50_000)), true),
+            (format!("\"{}\"", "((&&||..".repeat(5_000)), true),
+            (format!("// {}", "((&&||..".repeat(5_000)), true),
+        ];
+        for (text, want) in table {
+            let shown: String = text.chars().take(20).collect();
+            assert_eq!(
+                Piece { text: &text, offset: 0 }.is_shallow(),
+                want,
+                "{shown}… of {} bytes",
+                text.len()
+            );
         }
     }
 

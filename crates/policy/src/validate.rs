@@ -11,12 +11,12 @@ use cedar_policy::{
 };
 use portcullis_core::{Location, Problem, Problems};
 
-use crate::ClaimSource;
 use crate::catalogue::Catalogue;
 use crate::reach::Reach;
 use crate::read::problem_of;
 use crate::rule::{Draft, Rule};
 use crate::schema::{Shape, schema_for};
+use crate::{ClaimSource, Method};
 
 /// Validates every rule; drafts and rules are in the same order.
 pub(crate) fn validate(rules: &[(Draft<'_>, Rule)], catalogue: &Catalogue<'_>, problems: &mut Problems) {
@@ -89,22 +89,44 @@ fn push(
     hint: Option<String>,
     problems: &mut Problems,
 ) {
-    let Some((draft, _)) = rules.iter().find(|(_, rule)| rule.policy.id() == id) else {
-        problems.add(&Location::default(), "", error.message.clone());
-        return;
-    };
-    let mut problem = match draft.origin {
+    let draft = rules.iter().find(|(_, rule)| rule.policy.id() == id).map(|(draft, _)| draft);
+    let mut problem = match draft.and_then(|draft| draft.origin) {
         Some(origin) => problem_of(error, origin),
         None => Problem {
-            at: draft.at.clone(),
+            at: draft.map(|draft| draft.at.clone()).unwrap_or_default(),
             key: String::new(),
             text: error.message.clone(),
             hint: error.help.clone(),
             clause: None,
         },
     };
-    let prefix = format!("for policy `{id}`, ");
-    problem.text = problem.text.replacen(&prefix, "", 1);
-    problem.hint = hint.or(problem.hint);
-    problems.push(problem);
+    problem.text = without_ids(&problem.text, id);
+    problem.hint = hint.or_else(|| problem.hint.map(|hint| without_ids(&hint, id)));
+    if !problems.iter().any(|known| *known == problem) {
+        problems.push(problem);
+    }
+}
+
+/// Cedar names the rule by its id, which nobody wrote, and says one thing once for each method.
+fn without_ids(text: &str, id: &PolicyId) -> String {
+    let text = text.replace(&format!("for policy `{id}`, "), "").replace(&format!("for policy `{id}`: "), "");
+    Method::ALL.into_iter().fold(text, |text, m| text.replace(&format!(" for Action::\"{m}\""), ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_lose_what_nobody_wrote() {
+        let table = [
+            ("for policy `7`, attribute `a` not found", "attribute `a` not found"),
+            ("for policy `7`: entity", "entity"),
+            ("`id` in context for Action::\"GET\" not found", "`id` in context not found"),
+            ("plain", "plain"),
+        ];
+        for (given, want) in table {
+            assert_eq!(without_ids(given, &PolicyId::new("7")), want);
+        }
+    }
 }
