@@ -125,3 +125,20 @@ pub(crate) fn which(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_outputs_are_kept_in_their_order() {
+        let ran = Run::new("sh").args(["-c", "echo one; echo two >&2; echo three; exit 3"]).tee().unwrap();
+        assert_eq!((ran.stdout.as_str(), ran.good), ("one\ntwo\nthree\n", false));
+    }
+
+    #[test]
+    fn a_quiet_failure_shows_what_was_said() {
+        let fault = Run::new("sh").args(["-c", "echo why >&2; exit 1"]).quiet().unwrap_err().to_string();
+        assert!(fault.contains("why"), "{fault}");
+    }
+}

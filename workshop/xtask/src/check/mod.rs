@@ -3,6 +3,7 @@
 mod advisories;
 mod deny;
 mod floors;
+mod ledger;
 mod licence;
 mod links;
 mod rooms;
@@ -15,10 +16,11 @@ use crate::step::Steps;
 
 type Step = (&'static str, fn() -> Outcome<String>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("fmt", format),
     ("rooms", || rooms::check(&Metadata::load(&[])?)),
     ("deny", deny::check),
+    ("ledger", ledger::check),
     ("size", size::check),
     ("links", links::check),
     ("clippy", clippy),
