@@ -1,4 +1,5 @@
-//! The service behind every proxy: answers any `GET` with the same 1 KiB, plain or with mutual TLS.
+//! The service behind every proxy: answers with 1 KiB, or as many bytes as [`ASKED`] says, plain or with mutual TLS.
+//! A body that comes is read and dropped.
 //!
 //! It reads only as much HTTP as that takes, so that the core it shares with the load generator is not the limit.
 
@@ -13,8 +14,13 @@ use tokio_rustls::TlsAcceptor;
 use crate::Outcome;
 use crate::process;
 
-/// Bytes of each answer's body.
-pub(crate) const BODY: usize = 1_024;
+/// The header in which a request may ask for another number of bytes.
+pub(crate) const ASKED: &str = "x-bytes";
+
+/// Bytes of an answer's body.
+const BODY: usize = 1_024;
+/// Written at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// Starts it on core 0; it lives as long as this process.
 pub(crate) fn start(tls: Option<Arc<ServerConfig>>) -> Outcome<SocketAddr> {
@@ -50,30 +56,81 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>) {
     }
 }
 
+/// What stands in a request's head.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    /// Bytes of body that follow.
+    body: usize,
+    /// Bytes of answer that are asked for.
+    asked: usize,
+    /// Sends `100 Continue` first.
+    expects: bool,
+}
+
 async fn serve(mut io: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
-    let answer = answer();
-    let mut pending = Vec::with_capacity(8 * 1024);
+    let mut pending = Vec::with_capacity(64 * 1024);
     loop {
+        while let Some(end) = pending.windows(4).position(|w| w == b"\r\n\r\n") {
+            let head = read_head(pending.get(..end).unwrap_or_default());
+            pending.drain(..end + 4);
+            if head.expects {
+                io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+                io.flush().await?;
+            }
+            drop_body(&mut io, &mut pending, head.body).await?;
+            answer(&mut io, head.asked).await?;
+        }
         if io.read_buf(&mut pending).await? == 0 {
             return Ok(());
         }
-        while let Some(end) = pending.windows(4).position(|w| w == b"\r\n\r\n") {
-            pending.drain(..end + 4);
-            io.write_all(&answer).await?;
-        }
-        io.flush().await?;
     }
 }
 
-fn answer() -> Vec<u8> {
-    let mut answer =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {BODY}\r\n\r\n")
-            .into_bytes();
-    answer.extend(b"{\"goods\":\"");
-    let body_so_far = 10;
-    answer.resize(answer.len() + BODY - body_so_far - 2, b'x');
-    answer.extend(b"\"}");
-    answer
+fn read_head(head: &[u8]) -> Head {
+    let text = String::from_utf8_lossy(head);
+    let field = |name: &str| {
+        let pairs = text.lines().filter_map(|line| line.split_once(':'));
+        pairs.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).next()
+    };
+    let number = |name: &str| field(name).and_then(|value| value.parse().ok());
+    Head {
+        body: number("content-length").unwrap_or_default(),
+        asked: number(ASKED).unwrap_or(BODY),
+        expects: field("expect").is_some(),
+    }
+}
+
+async fn drop_body(
+    io: &mut (impl AsyncRead + Unpin),
+    pending: &mut Vec<u8>,
+    length: usize,
+) -> std::io::Result<()> {
+    let mut left = length;
+    loop {
+        let here = pending.len().min(left);
+        pending.drain(..here);
+        left -= here;
+        if left == 0 {
+            return Ok(());
+        }
+        if io.read_buf(pending).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+async fn answer(io: &mut (impl AsyncWrite + Unpin), length: usize) -> std::io::Result<()> {
+    let mut out = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n")
+        .into_bytes();
+    let mut left = length;
+    while left > 0 || !out.is_empty() {
+        let more = left.min(CHUNK);
+        out.resize(out.len() + more, b'x');
+        io.write_all(&out).await?;
+        out.clear();
+        left -= more;
+    }
+    io.flush().await
 }
 
 #[cfg(test)]
@@ -84,10 +141,13 @@ mod tests {
     #[test]
     fn it_answers_every_request_of_a_connection() {
         let mut conn = RawConn::tcp(start(None).unwrap());
-        for _ in 0..3 {
-            let answer = conn.exchange("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
-            assert_eq!((answer.status, answer.body.len()), (200, BODY));
-            assert!(answer.json().is_object());
+        for (request, want) in [
+            ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", BODY),
+            ("GET / HTTP/1.1\r\nhost: x\r\nx-bytes: 200000\r\n\r\n", 200_000),
+            ("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello", BODY),
+        ] {
+            let answer = conn.exchange(request);
+            assert_eq!((answer.status, answer.body.len()), (200, want), "{request}");
         }
     }
 }

@@ -15,11 +15,47 @@ pub(crate) enum Work {
     SecureH2,
     /// The secure chain with a new TLS connection for every request.
     SecureFresh,
+    /// The secure chain with large bodies on four connections.
+    Body(Way, Size),
+}
+
+/// Which way a large body goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From the origin to the client.
+    Down,
+    /// From the client to the origin.
+    Up,
+}
+
+/// How large it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    Mib1,
+    Mib100,
+}
+
+impl Size {
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::Mib1 => 1 << 20,
+            Self::Mib100 => 100 << 20,
+        }
+    }
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Plain, Self::Secure, Self::SecureParam, Self::SecureH2, Self::SecureFresh];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Plain,
+        Self::Secure,
+        Self::SecureParam,
+        Self::SecureH2,
+        Self::SecureFresh,
+        Self::Body(Way::Down, Size::Mib1),
+        Self::Body(Way::Up, Size::Mib1),
+        Self::Body(Way::Down, Size::Mib100),
+        Self::Body(Way::Up, Size::Mib100),
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -28,6 +64,10 @@ impl Work {
             Self::SecureParam => "secure-param",
             Self::SecureH2 => "secure-h2",
             Self::SecureFresh => "secure-fresh",
+            Self::Body(Way::Down, Size::Mib1) => "down-1m",
+            Self::Body(Way::Up, Size::Mib1) => "up-1m",
+            Self::Body(Way::Down, Size::Mib100) => "down-100m",
+            Self::Body(Way::Up, Size::Mib100) => "up-100m",
         }
     }
 
@@ -44,7 +84,7 @@ impl Work {
         match self {
             Self::Plain => 1,
             Self::SecureParam => 1_000,
-            Self::Secure | Self::SecureH2 | Self::SecureFresh => 100,
+            Self::Secure | Self::SecureH2 | Self::SecureFresh | Self::Body(..) => 100,
         }
     }
 
@@ -53,6 +93,24 @@ impl Work {
         match self {
             Self::SecureParam => format!("/customers/user-{user}"),
             _ => "/orders/7".to_owned(),
+        }
+    }
+
+    /// Bytes of body that a request carries, and that it asks for beyond the usual answer.
+    pub(crate) fn bodies(self) -> (usize, Option<usize>) {
+        match self {
+            Self::Body(Way::Down, size) => (0, Some(size.bytes())),
+            Self::Body(Way::Up, size) => (size.bytes(), None),
+            _ => (0, None),
+        }
+    }
+
+    /// MiB that one request moves, if that is what the work is about.
+    pub(crate) fn mib(self) -> Option<u32> {
+        match self {
+            Self::Body(_, Size::Mib1) => Some(1),
+            Self::Body(_, Size::Mib100) => Some(100),
+            _ => None,
         }
     }
 

@@ -13,6 +13,8 @@ pub(crate) struct Figures {
     pub(crate) cpu_us_spread: (f64, f64),
     /// Requests a second, closed loop.
     pub(crate) rps: f64,
+    /// MiB of bodies a second, for the works that are about bodies.
+    pub(crate) mib_s: Option<f64>,
     /// Open loop at half of Envoy's best rate.
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -62,8 +64,9 @@ impl Report {
         for (work, system, f) in &self.rows {
             let spread = format!("({:.1}-{:.1})", f.cpu_us_spread.0, f.cpu_us_spread.1);
             let busy = if f.load_busy > 0.9 { "  load core too busy: latencies do not count" } else { "" };
+            let moved = f.mib_s.map(|mib| format!("  {mib:.0} MiB/s")).unwrap_or_default();
             text += &format!(
-                "{:<13} {system:<11} {:>11.1}  {spread:<14} {:>9.0} {:>8.2} {:>8.2} {:>8.2} {:>8} {:>7}  {}{busy}\n",
+                "{:<13} {system:<11} {:>11.1}  {spread:<14} {:>9.0} {:>8.2} {:>8.2} {:>8.2} {:>8} {:>7}  {}{moved}{busy}\n",
                 work.name(),
                 f.cpu_us,
                 f.rps,
@@ -87,7 +90,7 @@ impl Figures {
     fn json(&self) -> Value {
         json!({
             "cpu_us": round(self.cpu_us), "cpu_us_least": round(self.cpu_us_spread.0),
-            "cpu_us_most": round(self.cpu_us_spread.1), "rps": round(self.rps), "p50_ms": round(self.p50_ms),
+            "cpu_us_most": round(self.cpu_us_spread.1), "rps": round(self.rps), "mib_s": self.mib_s.map(round), "p50_ms": round(self.p50_ms),
             "p99_ms": round(self.p99_ms), "p99_at_85_ms": round(self.p99_high_ms), "peak_kib": self.peak_kib,
             "load_busy": round(self.load_busy), "failed": self.failed, "log": self.durability,
         })

@@ -59,7 +59,7 @@ pub(crate) fn measure(work: Work, wish: &Wish, report: &mut Report) -> Outcome<(
             runner.high.push(runner.at_rate(best * HIGH, wish.span())?);
         }
     }
-    runners.iter().for_each(|runner| report.add(work, runner.started.name, runner.figures()));
+    runners.iter().for_each(|runner| report.add(work, runner.started.name, runner.figures(work)));
     Ok(())
 }
 
@@ -76,12 +76,20 @@ fn target(work: Work, world: &World) -> Outcome<Target> {
         Work::Plain | Work::Secure | Work::SecureParam => (Shape::KeepAlive(64), "http/1.1"),
         Work::SecureH2 => (Shape::Streams(8, 16), "h2"),
         Work::SecureFresh => (Shape::Fresh(16), "http/1.1"),
+        Work::Body(..) => (Shape::KeepAlive(4), "http/1.1"),
     };
     let tls = if work.is_secure() { Some(world.client_config(alpn)?) } else { None };
     let tokens = if work.is_secure() { world.tokens.clone() } else { Vec::new() };
     let paths = (0..work.users()).map(|user| work.path(user)).collect();
     let address = ([127, 0, 0, 1], 0).into();
-    Ok(Target { address, tls, tokens: Arc::new(tokens), paths: Arc::new(paths), shape })
+    Ok(Target {
+        address,
+        tls,
+        tokens: Arc::new(tokens),
+        paths: Arc::new(paths),
+        shape,
+        bodies: work.bodies(),
+    })
 }
 
 impl Runner {
@@ -140,7 +148,7 @@ impl Runner {
         load::run(&self.target, Pace::Open(rate), span)
     }
 
-    fn figures(&self) -> Figures {
+    fn figures(&self, work: Work) -> Figures {
         let at = |found: &[Found], permille| {
             median(&found.iter().map(|f| f.latency.at_permille(permille)).collect::<Vec<_>>())
         };
@@ -148,6 +156,7 @@ impl Runner {
             cpu_us: median(&self.cpu_us),
             cpu_us_spread: spread(&self.cpu_us),
             rps: median(&self.rps),
+            mib_s: work.mib().map(|mib| median(&self.rps) * f64::from(mib)),
             p50_ms: at(&self.half, 500),
             p99_ms: at(&self.half, 990),
             p99_high_ms: at(&self.high, 990),

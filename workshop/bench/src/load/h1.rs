@@ -9,6 +9,10 @@ use tokio_rustls::TlsConnector;
 
 use super::{Schedule, Tally, Target, asked};
 use crate::Outcome;
+use crate::origin;
+
+/// What uploads are made of.
+static FILLING: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
 /// A stream to the proxy, whatever it is made of.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -26,8 +30,13 @@ pub(crate) async fn keep_alive(target: Target, schedule: Arc<Schedule>) -> Tally
         };
         let outcome = match outcome {
             Ok(mut stream) => {
-                let status =
-                    exchange(stream.as_mut(), &request(&target, number, "keep-alive"), &mut buffer).await;
+                let status = exchange(
+                    stream.as_mut(),
+                    &request(&target, number, "keep-alive"),
+                    target.bodies.0,
+                    &mut buffer,
+                )
+                .await;
                 open = status.is_ok().then_some(stream);
                 status
             }
@@ -45,7 +54,8 @@ pub(crate) async fn fresh(target: Target, schedule: Arc<Schedule>) -> Tally {
     while let Some((number, due)) = schedule.turn().await {
         let outcome = match connect(&target).await {
             Ok(mut stream) => {
-                exchange(stream.as_mut(), &request(&target, number, "close"), &mut buffer).await
+                exchange(stream.as_mut(), &request(&target, number, "close"), target.bodies.0, &mut buffer)
+                    .await
             }
             Err(fault) => Err(fault),
         };
@@ -57,7 +67,7 @@ pub(crate) async fn fresh(target: Target, schedule: Arc<Schedule>) -> Tally {
 /// One request on a connection of its own.
 pub(crate) async fn once(target: &Target) -> Outcome<u16> {
     let mut stream = connect(target).await?;
-    exchange(stream.as_mut(), &request(target, 0, "close"), &mut Vec::new()).await
+    exchange(stream.as_mut(), &request(target, 0, "close"), target.bodies.0, &mut Vec::new()).await
 }
 
 /// Connects, with TLS if the target has it.
@@ -71,37 +81,58 @@ pub(crate) async fn connect(target: &Target) -> Outcome<Box<dyn Stream>> {
 }
 
 fn request(target: &Target, number: u64, connection: &str) -> Vec<u8> {
-    let mut text = String::with_capacity(1_024);
     let (path, token) = asked(target, number);
-    text += "GET ";
-    text += path;
-    text += " HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n";
+    let (up, down) = target.bodies;
+    let method = if up == 0 { "GET" } else { "POST" };
+    let mut text = String::with_capacity(1_024);
+    text += &format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n");
     if connection == "close" {
         text += "connection: close\r\n";
     }
     if let Some(token) = token {
-        text += "authorization: Bearer ";
-        text += token;
-        text += "\r\n";
+        text += &format!("authorization: Bearer {token}\r\n");
+    }
+    if up > 0 {
+        text += &format!("content-type: application/octet-stream\r\ncontent-length: {up}\r\n");
+    }
+    if let Some(down) = down {
+        text += &format!("{}: {down}\r\n", origin::ASKED);
     }
     text += "\r\n";
     text.into_bytes()
 }
 
-/// Sends one request and reads its answer to the last byte of the body.
-async fn exchange(stream: &mut dyn Stream, request: &[u8], buffer: &mut Vec<u8>) -> Outcome<u16> {
+/// Sends one request with `up` bytes of body and reads its answer to the last byte.
+async fn exchange(stream: &mut dyn Stream, request: &[u8], up: usize, buffer: &mut Vec<u8>) -> Outcome<u16> {
     stream.write_all(request).await.map_err(|e| e.to_string())?;
+    let mut left = up;
+    while left > 0 {
+        let chunk = FILLING.get(..left.min(FILLING.len())).unwrap_or_default();
+        stream.write_all(chunk).await.map_err(|e| e.to_string())?;
+        left -= chunk.len();
+    }
     stream.flush().await.map_err(|e| e.to_string())?;
     buffer.clear();
-    loop {
-        if stream.read_buf(buffer).await.map_err(|e| e.to_string())? == 0 {
-            return Err("closed early".to_owned());
+    let (status, length) = loop {
+        fill(stream, buffer).await?;
+        if let Some(framed) = framed(buffer) {
+            break framed;
         }
-        if let Some((status, length)) = framed(buffer)
-            && buffer.len() >= length
-        {
-            return Ok(status);
-        }
+    };
+    let mut read = buffer.len();
+    while read < length {
+        buffer.clear();
+        fill(stream, buffer).await?;
+        read += buffer.len();
+    }
+    Ok(status)
+}
+
+async fn fill(stream: &mut dyn Stream, buffer: &mut Vec<u8>) -> Outcome<()> {
+    match stream.read_buf(buffer).await {
+        Ok(0) => Err("closed early".to_owned()),
+        Ok(_) => Ok(()),
+        Err(fault) => Err(fault.to_string()),
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Target {
     /// Paths to use in turn, in step with the tokens.
     pub(crate) paths: Arc<Vec<String>>,
     pub(crate) shape: Shape,
+    /// Bytes of body that each request carries, and that it asks for.
+    pub(crate) bodies: (usize, Option<usize>),
 }
 
 /// How requests are laid onto connections.
@@ -175,7 +177,7 @@ fn asked(target: &Target, number: u64) -> (&str, Option<&str>) {
 /// The status of one request by HTTP/1.1 with this token.
 pub(crate) fn status(target: &Target, token: &str) -> Outcome<u16> {
     let tokens = if token.is_empty() { Vec::new() } else { vec![token.to_owned()] };
-    let target = Target { tokens: Arc::new(tokens), ..target.clone() };
+    let target = Target { tokens: Arc::new(tokens), bodies: (0, None), ..target.clone() };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     runtime.block_on(async {
