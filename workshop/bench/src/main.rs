@@ -17,6 +17,7 @@
 )]
 
 mod histogram;
+mod idle;
 mod load;
 mod origin;
 mod plan;
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args.as_slice() {
         ["relay", listen, to] => relay::run(listen, to),
+        ["idle", wish @ ..] => wish::Wish::parse(wish).and_then(|wish| {
+            println!("{:#}", idle::measure(&wish)?);
+            Ok(())
+        }),
         ["peers", wish @ ..] => wish::Wish::parse(wish).and_then(|wish| peers(&wish)),
         _ => Err(wish::USAGE.to_owned()),
     };

@@ -22,6 +22,8 @@ pub(crate) struct Figures {
     pub(crate) p99_high_ms: f64,
     /// Busiest share of the load core in the open loops: above 0.9 the latencies do not count.
     pub(crate) load_busy: f64,
+    /// The same in the closed loop: near 1 the load generator, not the system, set the rate.
+    pub(crate) closed_busy: f64,
     pub(crate) peak_kib: u64,
     pub(crate) failed: u64,
     /// What has happened to the log line of a request by the time of its answer.
@@ -92,7 +94,7 @@ impl Figures {
             "cpu_us": round(self.cpu_us), "cpu_us_least": round(self.cpu_us_spread.0),
             "cpu_us_most": round(self.cpu_us_spread.1), "rps": round(self.rps), "mib_s": self.mib_s.map(round), "p50_ms": round(self.p50_ms),
             "p99_ms": round(self.p99_ms), "p99_at_85_ms": round(self.p99_high_ms), "peak_kib": self.peak_kib,
-            "load_busy": round(self.load_busy), "failed": self.failed, "log": self.durability,
+            "load_busy": round(self.load_busy), "closed_busy": round(self.closed_busy), "failed": self.failed, "log": self.durability,
         })
     }
 }

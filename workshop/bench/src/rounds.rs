@@ -161,6 +161,7 @@ impl Runner {
             p99_ms: at(&self.half, 990),
             p99_high_ms: at(&self.high, 990),
             load_busy: self.half.iter().chain(&self.high).map(|f| f.busy).fold(0.0, f64::max),
+            closed_busy: self.busy,
             peak_kib: self.peak_kib,
             failed: self.failed,
             durability: self.started.durability,

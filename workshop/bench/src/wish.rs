@@ -6,7 +6,8 @@ use crate::Outcome;
 use crate::plan::Work;
 
 pub(crate) const USAGE: &str =
-    "usage: cargo xtask bench peers [--json] [--quick] [--work NAME]… [--system NAME]…";
+    "usage: cargo xtask bench peers [--json] [--quick] [--work NAME]… [--system NAME]…
+       cargo xtask bench idle [--quick] [--system NAME]…";
 
 /// The choice of works and systems, and how long each is looked at.
 #[derive(Debug, Default, PartialEq, Eq)]

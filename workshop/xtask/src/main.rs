@@ -6,6 +6,7 @@
 //! | `check` | formatting, lints, rooms, supply chain, sizes, documents |
 //! | `test [--without NAME] [SUITE…]` | `setup`, one build, every suite, within the time budget |
 //! | `bench peers [--json] [--quick]` | Portcullis beside Envoy, HAProxy, nginx and a plain relay |
+//! | `bench idle` | start to ready, memory at rest, memory of a waiting connection |
 //!
 //! Every step prints a line with its wall time. Nothing asks; nothing is written outside `target/`.
 //!
@@ -31,7 +32,8 @@ const USAGE: &str = "\
 usage: cargo xtask setup [--without NAME]…
        cargo xtask check [STEP…]
        cargo xtask test  [--without NAME]… [--spent SECONDS] [SUITE…]
-       cargo xtask bench peers [--json] [--quick] [--work NAME]… [--system NAME]…";
+       cargo xtask bench peers [--json] [--quick] [--work NAME]… [--system NAME]…
+       cargo xtask bench idle [--quick] [--system NAME]…";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

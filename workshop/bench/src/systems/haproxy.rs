@@ -15,7 +15,6 @@ use crate::world::World;
 const COMMON: &str = r"
 global
     nbthread 1
-    maxconn 4096
     log stdout format raw local0
     ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
     ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256
