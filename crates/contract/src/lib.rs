@@ -57,3 +57,6 @@ pub fn fuzz(bytes: &[u8]) {
     }
     let _ = portcullis_core::Name::parse("fuzz").map(|name| import::routes(&contract, &name));
 }
+
+#[cfg(test)]
+mod tests;

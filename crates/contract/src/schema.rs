@@ -64,7 +64,7 @@ const PLAIN: [&str; 21] = [
     "format",
 ];
 /// Keywords that change what references mean; a gateway that guessed would guess wrong.
-const REFUSED: [&str; 4] = ["$id", "$dynamicRef", "$recursiveRef", "$dynamicAnchor"];
+const REFUSED: [&str; 2] = ["$id", "$dynamicRef"];
 
 /// Reads one document; what it finds on the way is shared by all operations.
 #[derive(Debug)]
@@ -135,8 +135,9 @@ impl<'d> Loader<'d> {
         for (keyword, value) in given {
             self.keyword(&mut out, keyword, value, pointer);
         }
+        exclusive_flags(&mut out, given);
         if self.document.version == Version::V30 {
-            from_v30(&mut out, given);
+            nullable(&mut out, given);
         }
         bounds_of_format(&mut out);
         self.spare_read_only(&mut out, given);
@@ -234,8 +235,9 @@ impl<'d> Loader<'d> {
     }
 }
 
-/// The keywords that mean something else in OpenAPI 3.0.
-fn from_v30(out: &mut Map<String, Value>, given: &Map<String, Value>) {
+/// Exclusive bounds that are flags of OpenAPI 3.0. Documents that call themselves 3.1 still have them, and a flag cannot mean
+/// anything else.
+fn exclusive_flags(out: &mut Map<String, Value>, given: &Map<String, Value>) {
     for (flag, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
         match (given.get(flag), given.get(bound)) {
             (Some(Value::Bool(true)), Some(limit)) => {
@@ -246,6 +248,10 @@ fn from_v30(out: &mut Map<String, Value>, given: &Map<String, Value>) {
             _ => {}
         }
     }
+}
+
+/// A type of OpenAPI 3.0 that admits `null` besides. An `enum` beside it must list `null` itself (3.0.4 §4.7.24.1).
+fn nullable(out: &mut Map<String, Value>, given: &Map<String, Value>) {
     if given.get("nullable") == Some(&Value::Bool(true))
         && let Some(Value::String(kind)) = out.get("type").cloned()
     {
