@@ -15,7 +15,7 @@ use crate::*;
 
 /// The first certificate of a PEM file.
 fn vector(file: &str) -> Option<Vec<u8>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/spiffe");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../workshop/vectors/spiffe");
     let text = std::fs::read_to_string(Path::new(folder).join(file)).expect("a vector file");
     let (_, body) = text.split_once("-----BEGIN CERTIFICATE-----")?;
     let (body, _) = body.split_once("-----END CERTIFICATE-----")?;

@@ -16,19 +16,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
 use ipnet::IpNet;
 use portcullis_core::{Assurance, Binding, Name, Principal, Proof, Reason, Refusal, Sensitive, UnixMillis};
-use subtle::ConstantTimeEq as _;
 
-use crate::b64;
-
-/// The secret that the stored hashes are keyed with.
-pub struct ServerKey(hmac::Key);
-
-/// HMAC-SHA-256 over id and secret of one key, written `hmac-sha256:<43 characters>`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct KeyHash([u8; 32]);
+use crate::key_hash::{self, KeyHash, ServerKey};
 
 /// One key as configured.
 #[derive(Clone, Debug)]
@@ -143,12 +134,6 @@ struct Entry {
     principal: Arc<Principal>,
 }
 
-const PREFIX: &str = "pk_";
-/// 256 bits in base64url.
-const SECRET: usize = 43;
-/// What an unknown id is compared with; no secret has this hash.
-const NOBODY: KeyHash = KeyHash([0; 32]);
-
 impl ApiKeys {
     /// Takes the keys of the table `issuer` in.
     ///
@@ -171,11 +156,11 @@ impl ApiKeys {
     /// # Errors
     /// Why not; see [`ApiKeyFault::refusal`].
     pub fn check(&self, presented: &str, at: &KeyUse<'_>) -> Result<Arc<Principal>, ApiKeyFault> {
-        let (id, secret) = split(presented).ok_or(ApiKeyFault::Form)?;
+        let (id, secret) = key_hash::split(presented).ok_or(ApiKeyFault::Form)?;
         let found = Name::parse(id).ok().and_then(|id| self.entries.get(&id));
         // SECURITY: hash and compare in every case, so that time does not tell whether the id exists.
-        let want = found.map_or(NOBODY, |entry| entry.key.hash);
-        let matches = bool::from(self.server.hash(id, &secret).0.ct_eq(&want.0));
+        let want = found.map_or(key_hash::NOBODY, |entry| entry.key.hash);
+        let matches = self.server.hash(id, &secret).is(&want);
         let entry = found.filter(|_| matches).ok_or(ApiKeyFault::Unknown)?;
         entry.key.ensure_permitted(at)?;
         Ok(Arc::clone(&entry.principal))
@@ -196,16 +181,8 @@ impl ApiKeys {
     /// Makes a key out of 32 random bytes: the text for its owner, to be shown once, and the hash for the table.
     #[must_use]
     pub fn generate(id: &Name, random: &[u8; 32], server: &ServerKey) -> (Sensitive<String>, KeyHash) {
-        let text = format!("{PREFIX}{id}_{}", b64::encode(random));
-        (Sensitive::new(text), server.hash(id.as_str(), random))
+        (key_hash::text(id, random), server.hash(id.as_str(), random))
     }
-}
-
-/// Takes `pk_<id>_<secret>` apart from the end, since an id may have underscores.
-fn split(presented: &str) -> Option<(&str, [u8; 32])> {
-    let rest = presented.strip_prefix(PREFIX)?;
-    let (id, secret) = rest.split_at_checked(rest.len().checked_sub(SECRET)?)?;
-    Some((id.strip_suffix('_')?, b64::decode_array(secret)?))
 }
 
 impl ApiKey {
@@ -258,60 +235,6 @@ impl ApiKey {
     }
 }
 
-impl ServerKey {
-    /// Takes the secret in.
-    #[must_use]
-    pub fn new(secret: &Sensitive<[u8; 32]>) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
-    }
-
-    fn hash(&self, id: &str, secret: &[u8; 32]) -> KeyHash {
-        let mut context = hmac::Context::with_key(&self.0);
-        context.update(id.as_bytes());
-        context.update(&[0]);
-        context.update(secret);
-        KeyHash(<[u8; 32]>::try_from(context.sign().as_ref()).unwrap_or_default())
-    }
-}
-
-impl KeyHash {
-    /// The hash as configuration keeps it.
-    #[must_use]
-    pub fn from_bytes(hash: [u8; 32]) -> Self {
-        Self(hash)
-    }
-
-    /// The bytes that configuration keeps.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// Reads the written form.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        b64::decode_array(text.strip_prefix("hmac-sha256:")?).map(Self)
-    }
-}
-
-impl fmt::Display for KeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hmac-sha256:{}", b64::encode(self.0))
-    }
-}
-
-impl fmt::Debug for KeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[key hash]")
-    }
-}
-
-impl fmt::Debug for ServerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[sensitive]")
-    }
-}
-
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKeys").field("count", &self.entries.len()).finish_non_exhaustive()
@@ -323,6 +246,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::b64;
     use crate::testing::{name, now, texts};
 
     const SECRET_BYTES: [u8; 32] = [0x5a; 32];

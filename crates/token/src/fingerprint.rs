@@ -83,10 +83,14 @@ mod tests {
     /// Pairs of principals that a careless encoding would confuse, and one change of each fact.
     #[test]
     fn c7_every_fact_counts_and_none_runs_into_the_next() {
-        let changes: [fn(&mut Principal); 24] = [
+        let changes: [fn(&mut Principal); 28] = [
             |_| {},
             |p| p.proof = Proof::Token,
             |p| p.issuer = name("b"),
+            |p| (p.issuer, p.subject) = (name("xy"), "z".into()),
+            |p| (p.issuer, p.subject) = (name("x"), "yz".into()),
+            |p| p.scopes = texts(&["x", "yz"]),
+            |p| p.scopes = texts(&["xy", "z"]),
             |p| p.subject = "ab".into(),
             |p| p.client = Some("".into()),
             |p| p.client = Some("ab".into()),

@@ -272,7 +272,10 @@ mod tests {
 
     #[test]
     fn c1_a_key_of_the_broken_generator_is_weak() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/jose/wycheproof/json_web_crypto_test.json");
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../workshop/vectors/jose/wycheproof/json_web_crypto_test.json"
+        );
         let vectors: Value = serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON");
         let groups = vectors["testGroups"].as_array().expect("groups");
         let roca = groups.iter().find(|group| group["comment"] == "jws_rsa_roca_key").expect("the group");

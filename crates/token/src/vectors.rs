@@ -13,7 +13,7 @@ use crate::testing::name;
 use crate::{Algorithm, INTERNAL_PREFIX, KeyRules, KeySet, KeySetFault};
 
 fn read(file: &str) -> Value {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/jose");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../workshop/vectors/jose");
     let text = std::fs::read_to_string(Path::new(folder).join(file)).expect("a vector file");
     serde_json::from_str(&text).expect("JSON")
 }
