@@ -16,19 +16,23 @@
 //! Not here: who may read a record, where it is kept, how long.
 
 pub mod allow;
+pub mod cef;
 pub mod checkpoint;
 mod encode;
 pub mod event;
 mod json;
 pub mod leaf;
 pub mod merkle;
+pub mod ocsf;
 pub mod proof;
 pub mod record;
 pub mod request;
 pub mod safe;
 pub mod segment;
 pub mod sequence;
+mod sink;
 pub mod source;
+pub mod syslog;
 
 pub use allow::{AllowList, Permitted};
 pub use checkpoint::{Checkpoint, CheckpointKey, CheckpointVerifier};
@@ -38,3 +42,10 @@ pub use record::Record;
 pub use request::{Caller, Decided, Ended, Outcome, Request};
 pub use safe::SafeText;
 pub use source::{Source, SourceForm};
+
+#[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
+mod event_tests;
+#[cfg(test)]
+mod proof_tests;
