@@ -140,6 +140,10 @@ impl<'d> Loader<'d> {
             nullable(&mut out, given);
         }
         bounds_of_format(&mut out);
+        if out.get("additionalProperties") == Some(&Value::Bool(false)) {
+            // With no property known at all, the validator would tell no names; with an empty map it does.
+            out.entry("properties").or_insert_with(|| json!({}));
+        }
         self.spare_read_only(&mut out, given);
         Value::Object(out)
     }

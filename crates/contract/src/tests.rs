@@ -26,7 +26,7 @@ fn try_document(version: &str, operation: &Value, components: &Value) -> Result<
 }
 
 /// An operation `POST /b` with these parameters.
-fn with_parameters(parameters: Value) -> Contract {
+fn with_parameters(parameters: &Value) -> Contract {
     let document = json!({"openapi": "3.1.0", "paths": {"/b": {"post": {"parameters": parameters}}}});
     Contract::parse("t.json", &document.to_string()).unwrap_or_else(|problems| panic!("{problems}"))
 }
@@ -181,7 +181,7 @@ fn twilio_takes_forms() {
 
 #[test]
 fn ss028_11_6_2b_errors_and_unknown_parameters_are_different_events() {
-    let contract = with_parameters(json!([{"name": "n", "in": "query", "schema": {"type": "integer"}}]));
+    let contract = with_parameters(&json!([{"name": "n", "in": "query", "schema": {"type": "integer"}}]));
     let found = head_findings(&contract, "/b", &Request { query: "n=x&m=1", ..PLAIN });
     let kinds: Vec<_> = found.iter().map(|f| (f.kind.word(), &*f.name)).collect();
     assert_eq!(kinds, [("unknown-parameter", "m"), ("invalid-input", "n")]);
@@ -215,7 +215,7 @@ fn ss028_11_6_2d_no_value_of_a_request_is_in_a_finding() {
         {"name": "h", "in": "header", "schema": {"type": "integer"}},
         {"name": "c", "in": "cookie", "schema": {"type": "integer"}},
     ]);
-    let contract = with_parameters(parameters);
+    let contract = with_parameters(&parameters);
     let cookie = format!("c={CANARY}");
     let headers: [(&str, &[u8]); 2] = [("h", CANARY.as_bytes()), ("cookie", cookie.as_bytes())];
     let query = format!("q={CANARY}&{CANARY}=1&{CANARY}");
@@ -241,7 +241,7 @@ fn queries_follow_their_styles() {
         {"name": "either", "in": "query", "schema": {"anyOf": [{"type": "integer"}, {"type": "string", "maxLength": 3}]}},
         {"name": "zip", "in": "query", "schema": {"type": ["string", "integer"], "pattern": "^0"}},
     ]);
-    let contract = with_parameters(parameters);
+    let contract = with_parameters(&parameters);
     let table = [
         ("need=true", ""),
         ("", "query `need`: required"),
@@ -395,6 +395,31 @@ fn e9_bodies_that_are_bombs_stop_at_a_cap() {
     let huge = vec![b' '; (1 << 20) + 1];
     let found = operation.check_body(Some("application/json"), &huge);
     assert_eq!(found.reason(), Some(Reason::BodyTooLarge));
+}
+
+#[test]
+fn e9_a_large_body_with_many_faults_is_told_one() {
+    let contract = with_body("3.1.0", &json!({"items": {"type": "string"}}), &json!({})).expect("loads");
+    assert_eq!(body_findings(&contract, &format!("[{}0]", "0,".repeat(50_000))), "body at `/0`: type");
+    assert_eq!(body_findings(&contract, &format!("[{}0]", "0,".repeat(30))).matches("type").count(), 16);
+}
+
+#[test]
+fn every_member_that_a_closed_object_does_not_know_is_named() {
+    for closed in [
+        json!({"additionalProperties": false}),
+        json!({"properties": {"a": {}}, "additionalProperties": false}),
+        json!({"allOf": [{"properties": {"a": {}}}], "unevaluatedProperties": false}),
+        json!({"patternProperties": {"^x-": {}}, "additionalProperties": false}),
+        json!({"properties": {"a": {}}, "patternProperties": {"^x-": {}}, "additionalProperties": false}),
+    ] {
+        let contract = with_body("3.1.0", &closed, &json!({})).expect("loads");
+        let operation = contract.operation("POST", "/b").expect("operation");
+        let found = operation.check_body(Some("application/json"), br#"{"more": 1, "else": 2}"#);
+        let mut names: Vec<_> = found.iter().map(|f| (f.kind, &*f.name)).collect();
+        names.sort_unstable();
+        assert_eq!(names, [(Kind::UnknownParameter, "else"), (Kind::UnknownParameter, "more")], "{closed}");
+    }
 }
 
 #[test]
