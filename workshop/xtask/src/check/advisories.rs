@@ -55,12 +55,6 @@ pub(crate) struct Hit<'a> {
     version: &'a Version,
 }
 
-impl Hit<'_> {
-    pub(crate) fn ignored_by(&self, ignored: &Ignored) -> bool {
-        self.advisory.id == ignored.id
-    }
-}
-
 impl fmt::Display for Hit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Advisory { id, package, kind, title, .. } = self.advisory;
@@ -144,6 +138,25 @@ mod tests {
         for (version, want) in table {
             assert_eq!(advisory.hits(&version.parse().unwrap()), want, "{version}");
         }
+    }
+
+    #[test]
+    fn a_package_of_ours_is_found_and_an_ignored_advisory_is_not_shown() {
+        let package = |version: &str| Package {
+            id: String::new(),
+            name: "gate".to_owned(),
+            version: version.parse().unwrap(),
+            license: None,
+            source: None,
+            dependencies: Vec::new(),
+        };
+        let known = [parse(TEXT).unwrap().unwrap()];
+        let (hit, clear) = (package("1.1.0"), package("1.2.3"));
+        let ignore = [Ignored { id: "RUSTSEC-2026-0001".to_owned(), reason: "never called".to_owned() }];
+        assert_eq!(matching(&known, &[&hit, &clear], &[]).len(), 1);
+        assert_eq!(matching(&known, &[&hit, &clear], &ignore).len(), 0);
+        assert!(applies(&known, &[&hit], "RUSTSEC-2026-0001"));
+        assert!(!applies(&known, &[&clear], "RUSTSEC-2026-0001"), "an exception that hits nothing is stale");
     }
 
     #[test]
