@@ -67,7 +67,7 @@ pub(crate) struct Slice {
 }
 
 /// The rules that can apply to one method of one route, and what they read.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Door {
     pub(crate) layers: Box<[Arc<Layer>]>,
     /// Sorted. Parameters that the route lacks and claims that the book lacks are not in it.
@@ -77,7 +77,7 @@ pub(crate) struct Door {
 }
 
 /// Rules that are evaluated together.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
     pub(crate) policies: PolicySet,
 }

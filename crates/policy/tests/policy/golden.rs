@@ -61,6 +61,26 @@ fn too_many_unscoped_rules_are_warned_of() {
     assert_eq!((report.unscoped, report.closed_count), (30, 5));
 }
 
+#[test]
+fn a_slice_does_not_grow_with_the_book() {
+    let mut source = shop();
+    let template = source.routes[0].clone();
+    source.routes.extend(
+        (0..200)
+            .map(|n| portcullis_policy::RouteSource { route: name(&format!("r{n}")), ..template.clone() }),
+    );
+    let rule = |n| {
+        format!(
+            "permit(principal, action == Action::\"GET\", resource == Route::\"orders/r{n}\") when {{ context.path.id == \"x\" }};\n"
+        )
+    };
+    let text: String = (0..200).map(rule).collect();
+    source.policies = with(&[&text]).policies;
+    let report = Book::compile(&source).unwrap_or_else(|problems| panic!("{problems}")).slice_report();
+    assert_eq!((report.rules, report.unscoped, report.largest[0].rules), (200, 0, 1));
+    assert_eq!(report.closed_count, 205, "the shop's five, and POST on each new route");
+}
+
 const TABLE: &str = "\
 tests:
   - name: her own order

@@ -1,8 +1,9 @@
 //! Laws that hold for every book and every question.
 
-use portcullis_core::Generation;
-use portcullis_policy::{Answer, Attached, Book, BookSource, DecisionCache};
+use portcullis_core::{Binding, Generation};
+use portcullis_policy::{Answer, Attached, Book, BookSource, DecisionCache, Method};
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use crate::oracle;
 use crate::world::{Asked, add_if_sensible, odd_questions, policy, questions, rule_texts_with, sources};
@@ -19,22 +20,67 @@ enum Step {
     NextGeneration,
     /// The other rule book comes into force.
     SwapBook,
-    /// The last caller asks again with one right less.
-    Revoke,
+    /// The last question is asked again, with one thing changed.
+    Change(Changed),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Changed {
+    /// A right was revoked.
+    Rights,
+    Method,
+    Source,
+    Time,
+    Path,
+    Subject,
+    Claims,
+    Client,
+    Binding,
+    Nothing,
+}
+
+const CHANGES: [Changed; 10] = {
+    use Changed::{Binding, Claims, Client, Method, Nothing, Path, Rights, Source, Subject, Time};
+    [Rights, Method, Source, Time, Path, Subject, Claims, Client, Binding, Nothing]
+};
+
+fn change(asked: &mut Asked, what: Changed) {
+    let caller = &mut asked.principal;
+    match what {
+        Changed::Rights => {
+            caller.scopes.pop_first();
+            caller.roles.pop_first();
+        }
+        Changed::Method if asked.method == Method::Get => asked.method = Method::Post,
+        Changed::Method => asked.method = Method::Get,
+        Changed::Source if asked.source.is_ipv6() => asked.source = [192, 0, 2, 7].into(),
+        Changed::Source => asked.source = [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
+        Changed::Time => asked.now.0 ^= 1,
+        Changed::Path => {
+            asked.path.iter_mut().for_each(|(_, v)| *v = if *v == "c-1" { "c-2" } else { "c-1" });
+        }
+        Changed::Subject if &*caller.subject == "bob" => caller.subject = "alice".into(),
+        Changed::Subject => caller.subject = "bob".into(),
+        Changed::Claims => _ = caller.claims.pop_last(),
+        Changed::Client => caller.client = caller.client.is_none().then(|| "web-1".into()),
+        Changed::Binding if caller.binding == Binding::Bearer => caller.binding = Binding::MutualTls,
+        Changed::Binding => caller.binding = Binding::Bearer,
+        Changed::Nothing => {}
+    }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        8 => odd_questions().prop_map(|asked| Step::Ask(Box::new(asked))),
+        4 => odd_questions().prop_map(|asked| Step::Ask(Box::new(asked))),
         1 => Just(Step::NextGeneration),
         1 => Just(Step::SwapBook),
-        2 => Just(Step::Revoke),
+        16 => select(&CHANGES[..]).prop_map(Step::Change),
     ];
-    proptest::collection::vec(step, 1..40)
+    proptest::collection::vec(step, 1..60)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     /// Slicing, layering and minimal facts change no answer.
     #[test]
@@ -57,7 +103,7 @@ proptest! {
     fn c7_cached_equals_uncached(
         first in sources(),
         second in sources(),
-        capacity in 0..6_usize,
+        capacity in prop_oneof![0..6_usize, Just(1_000)],
         steps in steps(),
     ) {
         let mut books = [Book::compile(&first).expect("a book"), Book::compile(&second).expect("a book")];
@@ -69,10 +115,7 @@ proptest! {
                 Step::Ask(asked) => last = Some(asked),
                 Step::NextGeneration => generation = generation.next(),
                 Step::SwapBook => books.swap(0, 1),
-                Step::Revoke => if let Some(asked) = &mut last {
-                    asked.principal.scopes.pop_first();
-                    asked.principal.roles.pop_first();
-                },
+                Step::Change(what) => if let Some(asked) = &mut last { change(asked, what) },
             }
             let Some(asked) = &last else { continue };
             let slice = asked.slice(&books[0]);

@@ -217,7 +217,7 @@ fn attachments() -> impl Strategy<Value = Vec<Attached>> {
 
 /// Sources whose rules all make sense: each compiles alone.
 pub(crate) fn sources() -> impl Strategy<Value = BookSource> {
-    let files = proptest::collection::vec((rule_texts(), attachments()), 0..6);
+    let files = proptest::collection::vec((rule_texts(), attachments()), 1..6);
     let rules = proptest::collection::vec(
         select(vec![
             scope_rule(Some(&["orders:read"]), None, None),
