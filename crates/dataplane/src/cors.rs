@@ -5,34 +5,16 @@
 //!
 //! Sources: Fetch Standard §3.3 (CORS protocol); RFC 6454 §7.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use portcullis_core::{Reason, Refusal};
+use portcullis_snapshot::plan::{AllowedOrigins, Cors, Credentials};
 
-/// What a route permits to scripts of other origins. Empty `origins` permits nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CorsRules {
-    /// Serialised origins such as `https://shop.example`.
-    pub origins: Vec<String>,
-    /// Request fields beyond the safelisted ones, lower case.
-    pub headers: Vec<String>,
-    /// Answer fields that scripts may read, joined for the wire.
-    pub expose: Option<HeaderValue>,
-    /// Whether cookies and client certificates may come along.
-    pub credentials: Credentials,
-    /// For how many seconds a browser may remember the answer.
-    pub max_age: u32,
-}
-
-/// Whether credentials may be sent by a script.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Credentials {
-    /// Only what the script sets itself.
-    #[default]
-    Omitted,
-    /// Also what the browser keeps.
-    Included,
-}
+use crate::answer::Answer;
+use crate::route::Routed;
 
 const ANSWER_FIELDS: [HeaderName; 6] = [
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -45,7 +27,7 @@ const ANSWER_FIELDS: [HeaderName; 6] = [
 
 /// Whether a request is a preflight: an `OPTIONS` that announces another request.
 #[must_use]
-pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS
         && headers.contains_key(header::ORIGIN)
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
@@ -53,67 +35,85 @@ pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 
 /// The method that a preflight announces.
 #[must_use]
-pub fn announced(headers: &HeaderMap) -> Option<Method> {
+pub(crate) fn announced(headers: &HeaderMap) -> Option<Method> {
     let method = single(headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
     Method::from_bytes(method.as_bytes()).ok()
 }
 
-/// Answers a preflight for a route that serves `methods`.
+/// Answers a preflight on the spot; `None` for every other request.
 ///
 /// # Errors
-/// The origin, the method or a field is not on the route's list.
-pub fn preflight(rules: &CorsRules, methods: &[Method], headers: &HeaderMap) -> Result<HeaderMap, Refusal> {
-    let origin = permitted_origin(rules, headers).ok_or_else(|| refused("origin is not on the route's list"))?;
+/// The route is closed to other origins, or the origin, the method or a field is not on its list.
+pub(crate) fn answer_preflight(routed: &Routed) -> Result<Option<Answer>, Refusal> {
+    let parts = &routed.admitted.framed.parts;
+    if !is_preflight(&parts.method, &parts.headers) {
+        return Ok(None);
+    }
+    let closed = || refused("the route is closed to other origins");
+    let rules = routed.route.cors.as_ref().ok_or_else(closed)?;
+    let headers = preflight(rules, &routed.route.methods, &parts.headers)?;
+    Ok(Some(Answer::empty(StatusCode::NO_CONTENT, headers)))
+}
+
+fn preflight(rules: &Cors, methods: &[Method], headers: &HeaderMap) -> Result<HeaderMap, Refusal> {
+    let origin = single(headers, &header::ORIGIN).filter(|o| is_listed(rules, o));
+    let origin = origin.ok_or_else(|| refused("origin is not on the route's list"))?;
     let method = announced(headers).filter(|m| methods.contains(m));
     let method = method.ok_or_else(|| refused("announced method is not on the route's list"))?;
     let fields = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
     let asked = fields.iter().flat_map(|v| v.to_str().unwrap_or("\u{0}").split(',')).map(str::trim);
-    let asked: Vec<&str> = asked.filter(|f| !f.is_empty()).collect();
-    if !asked.iter().all(|f| rules.headers.iter().any(|h| h.eq_ignore_ascii_case(f))) {
+    let asked: Vec<String> = asked.filter(|f| !f.is_empty()).map(str::to_ascii_lowercase).collect();
+    if !asked.iter().all(|f| rules.headers.contains(f.as_str())) {
         return Err(refused("announced field is not on the route's list"));
     }
     let mut answer = HeaderMap::with_capacity(6);
-    grant_origin(rules, origin, &mut answer);
+    grant_origin(rules, origin.clone(), &mut answer);
     crate::headers::set(&mut answer, header::ACCESS_CONTROL_ALLOW_METHODS, method.as_str());
     if !asked.is_empty() {
-        crate::headers::set(&mut answer, header::ACCESS_CONTROL_ALLOW_HEADERS, &rules.headers.join(", "));
+        crate::headers::set(&mut answer, header::ACCESS_CONTROL_ALLOW_HEADERS, &joined(&rules.headers));
     }
-    answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(rules.max_age));
+    answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(rules.max_age.get() / 1_000));
     Ok(answer)
 }
 
-/// The status of a preflight that is granted.
-pub const PREFLIGHT_GRANTED: StatusCode = StatusCode::NO_CONTENT;
+fn joined(names: &BTreeSet<Arc<str>>) -> String {
+    names.iter().map(|n| &**n).collect::<Vec<_>>().join(", ")
+}
 
 /// Takes the upstream's CORS fields out of an answer, and puts ours in if the origin is on the list.
-pub fn finish(rules: &CorsRules, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+pub(crate) fn finish(rules: Option<&Cors>, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
     for name in &ANSWER_FIELDS {
         answer.remove(name);
     }
-    if rules.origins.is_empty() {
-        return;
-    }
+    let Some(rules) = rules else { return };
     answer.append(header::VARY, HeaderValue::from_static("origin"));
     let Some(origin) = origin.filter(|o| is_listed(rules, o)) else { return };
     grant_origin(rules, origin.clone(), answer);
-    if let Some(expose) = &rules.expose {
-        answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
+    if !rules.expose.is_empty() {
+        crate::headers::set(answer, header::ACCESS_CONTROL_EXPOSE_HEADERS, &joined(&rules.expose));
     }
 }
 
-fn grant_origin(rules: &CorsRules, origin: HeaderValue, answer: &mut HeaderMap) {
-    answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    if rules.credentials == Credentials::Included {
-        answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+fn grant_origin(rules: &Cors, origin: HeaderValue, answer: &mut HeaderMap) {
+    match (&rules.origins, rules.credentials) {
+        (AllowedOrigins::Every, _) => {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        (AllowedOrigins::Listed(_), credentials) => {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            if credentials == Credentials::Included {
+                let yes = HeaderValue::from_static("true");
+                answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+            }
+        }
     }
 }
 
-fn permitted_origin(rules: &CorsRules, headers: &HeaderMap) -> Option<HeaderValue> {
-    single(headers, &header::ORIGIN).filter(|o| is_listed(rules, o)).cloned()
-}
-
-fn is_listed(rules: &CorsRules, origin: &HeaderValue) -> bool {
-    rules.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes())
+fn is_listed(rules: &Cors, origin: &HeaderValue) -> bool {
+    match &rules.origins {
+        AllowedOrigins::Every => true,
+        AllowedOrigins::Listed(listed) => listed.iter().any(|o| o.as_str().as_bytes() == origin.as_bytes()),
+    }
 }
 
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
@@ -128,14 +128,19 @@ fn refused(private: &'static str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::Millis;
+    use portcullis_snapshot::plan::Origin;
+
     use super::*;
 
-    fn rules() -> CorsRules {
-        CorsRules {
-            origins: vec!["https://shop.example".into()],
-            headers: vec!["authorization".into(), "content-type".into()],
-            max_age: 600,
-            ..CorsRules::default()
+    fn rules() -> Cors {
+        let origin = Origin::parse("https://shop.example").expect("an origin");
+        Cors {
+            origins: AllowedOrigins::Listed([origin].into()),
+            headers: ["authorization".into(), "content-type".into()].into(),
+            expose: BTreeSet::new(),
+            credentials: Credentials::Omitted,
+            max_age: Millis::from_secs(600),
         }
     }
 
@@ -166,18 +171,24 @@ mod tests {
     }
 
     #[test]
-    fn cors_is_closed_by_default() {
-        let answer = preflight(&CorsRules::default(), &[Method::GET], &asking("https://a.example", "GET", ""));
-        assert_eq!(answer.map_err(|r| r.reason()), Err(Reason::OriginRefused));
+    fn every_origin_never_comes_with_credentials() {
+        let open = Cors { origins: AllowedOrigins::Every, credentials: Credentials::Included, ..rules() };
+        let mut answer = HeaderMap::new();
+        finish(Some(&open), Some(&HeaderValue::from_static("https://any.example")), &mut answer);
+        assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        assert!(!answer.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
     }
 
     #[test]
     fn the_upstreams_own_grant_never_passes() {
         let mut answer = HeaderMap::new();
         answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        finish(&rules(), Some(&HeaderValue::from_static("https://evil.example")), &mut answer);
+        finish(None, Some(&HeaderValue::from_static("https://shop.example")), &mut answer);
+        assert!(answer.is_empty(), "closed by default");
+        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        finish(Some(&rules()), Some(&HeaderValue::from_static("https://evil.example")), &mut answer);
         assert!(!answer.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
-        finish(&rules(), Some(&HeaderValue::from_static("https://shop.example")), &mut answer);
+        finish(Some(&rules()), Some(&HeaderValue::from_static("https://shop.example")), &mut answer);
         assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://shop.example");
     }
 

@@ -58,7 +58,7 @@ const STOPPED_FAMILIES: [&str; 8] =
 const LONGEST_NAME: usize = 256;
 
 /// Takes out of a request all that may not go on to an upstream.
-pub fn strip_request(headers: &mut HeaderMap) {
+pub(crate) fn strip_request(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     let stopped: Vec<HeaderName> = headers.keys().filter(|n| is_stopped(n.as_str())).cloned().collect();
     for name in stopped {
@@ -67,7 +67,7 @@ pub fn strip_request(headers: &mut HeaderMap) {
 }
 
 /// Takes out of an answer what ends at this hop.
-pub fn strip_answer(headers: &mut HeaderMap) {
+pub(crate) fn strip_answer(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     headers.remove("keep-alive");
     headers.remove("proxy-connection");
@@ -84,7 +84,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Whether a caller's field of this name stops at the gateway.
 #[must_use]
-pub fn is_stopped(name: &str) -> bool {
+pub(crate) fn is_stopped(name: &str) -> bool {
     // The common names are short and start with none of these letters, so most are waved through at once.
     let first = name.as_bytes().first().copied().unwrap_or_default();
     if !matches!(first, b'a' | b'c' | b'k' | b'p' | b'f' | b'x' | b't' | b'r') || name.len() > LONGEST_NAME {
@@ -108,7 +108,7 @@ fn fold<'b>(name: &str, room: &'b mut [u8; LONGEST_NAME]) -> &'b [u8] {
 }
 
 /// Sets one field, taking the place of all fields of that name.
-pub fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
@@ -123,7 +123,10 @@ mod tests {
     fn after_strip(names: &[&str]) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for name in names {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), HeaderValue::from_static("v"));
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).expect("a name"),
+                HeaderValue::from_static("v"),
+            );
         }
         strip_request(&mut headers);
         headers.keys().map(|n| n.as_str().to_owned()).collect()
@@ -156,7 +159,8 @@ mod tests {
 
     #[test]
     fn b10_b11_identity_and_forwarding_fields_never_pass_and_ordinary_ones_do() {
-        let kept = ["accept", "content-type", "x-correlation-id", "traceparent", "range", "prefer", "x-custom"];
+        let kept =
+            ["accept", "content-type", "x-correlation-id", "traceparent", "range", "prefer", "x-custom"];
         assert_eq!(after_strip(&kept), kept);
         assert!(after_strip(&["forwarded", "authorization", "cookie"]).is_empty());
     }
@@ -172,8 +176,9 @@ mod tests {
 
     #[test]
     fn the_quick_look_at_the_first_letter_knows_every_list() {
-        let quick = |n: &&str| matches!(n.as_bytes()[0], b'a' | b'c' | b'k' | b'p' | b'f' | b'x' | b't' | b'r');
-        assert!(STOPPED_FOLDED.iter().chain(&STOPPED_FAMILIES).all(|n| quick(n)));
+        let quick =
+            |n: &&str| matches!(n.as_bytes()[0], b'a' | b'c' | b'k' | b'p' | b'f' | b'x' | b't' | b'r');
+        assert!(STOPPED_FOLDED.iter().chain(&STOPPED_FAMILIES).all(quick));
     }
 
     proptest! {

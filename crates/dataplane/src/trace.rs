@@ -6,20 +6,21 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::RequestId;
+use portcullis_evidence::request::Trace;
 
 /// The request's id, in the answer and to the upstream.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The trace context.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Vendors' part of the trace context; dropped when the parent is ours.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The longest `tracestate` that is passed on (W3C Trace Context §3.3.1.5 asks for at least 512).
 const LONGEST_STATE: usize = 512;
 
 /// A checked `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceParent {
+pub(crate) struct TraceParent {
     trace: u128,
     sampled: Sampled,
 }
@@ -34,7 +35,7 @@ enum Sampled {
 impl TraceParent {
     /// Reads version 00, strictly: one field, lower-case digits, no zero ids.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         if parts.next().is_some() || version != "00" {
@@ -49,15 +50,15 @@ impl TraceParent {
 
     /// A new trace that starts with this request.
     #[must_use]
-    pub fn start(id: RequestId) -> Self {
+    pub(crate) fn start(id: RequestId) -> Self {
         let trace = u128::from_str_radix(&id.to_string(), 16).unwrap_or(1).max(1);
         Self { trace, sampled: Sampled::No }
     }
 
-    /// The trace id, 32 digits.
+    /// As a record shows it.
     #[must_use]
-    pub fn trace_id(&self) -> String {
-        format!("{:032x}", self.trace)
+    pub(crate) fn recorded(self, span: u64) -> Trace {
+        Trace { trace: self.trace.to_be_bytes(), span: span.max(1).to_be_bytes() }
     }
 
     fn text(self, span: u64) -> String {
@@ -72,10 +73,12 @@ fn hex<const DIGITS: usize>(text: &str) -> Option<u128> {
 }
 
 /// Puts a checked trace context and our request id into `headers`; `span` is drawn at random by the caller.
-pub fn stamp(headers: &mut HeaderMap, id: RequestId, span: u64) -> TraceParent {
+pub(crate) fn stamp(headers: &mut HeaderMap, id: RequestId, span: u64) -> TraceParent {
     let came = single(headers).and_then(TraceParent::parse);
     let trace = came.unwrap_or_else(|| TraceParent::start(id));
-    if came.is_none() || headers.get_all(&TRACESTATE).iter().map(HeaderValue::len).sum::<usize>() > LONGEST_STATE {
+    if came.is_none()
+        || headers.get_all(&TRACESTATE).iter().map(HeaderValue::len).sum::<usize>() > LONGEST_STATE
+    {
         headers.remove(&TRACESTATE);
     }
     crate::headers::set(headers, TRACEPARENT, &trace.text(span));
@@ -108,7 +111,7 @@ mod tests {
         headers.insert(TRACEPARENT, HeaderValue::from_static(GOOD));
         headers.insert(TRACESTATE, HeaderValue::from_static("a=b"));
         let trace = stamp(&mut headers, id(), 0xabc);
-        assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(trace.trace, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
         assert_eq!(headers[&TRACEPARENT], "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000abc-01");
         assert_eq!(headers[&TRACESTATE], "a=b");
         assert_eq!(headers[&REQUEST_ID], id().to_string().as_str());
@@ -128,7 +131,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(TRACEPARENT, HeaderValue::from_str(bad).expect("a value"));
             headers.insert(TRACESTATE, HeaderValue::from_static("a=b"));
-            assert_eq!(stamp(&mut headers, id(), 1).trace_id(), id().to_string(), "{bad:?}");
+            assert_eq!(stamp(&mut headers, id(), 1), TraceParent::start(id()), "{bad:?}");
             assert!(!headers.contains_key(&TRACESTATE));
         }
     }
@@ -138,7 +141,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(TRACEPARENT, HeaderValue::from_static(GOOD));
         headers.append(TRACEPARENT, HeaderValue::from_static(GOOD));
-        assert_eq!(stamp(&mut headers, id(), 1).trace_id(), id().to_string());
+        assert_eq!(stamp(&mut headers, id(), 1), TraceParent::start(id()));
         assert_eq!(headers.get_all(&TRACEPARENT).iter().count(), 1);
     }
 }

@@ -24,7 +24,7 @@ pub enum Segment {
     Literal(Box<str>),
     /// Any one segment that is not empty.
     Param,
-    /// All that is left, at least one byte; only as the last part.
+    /// All that is left, one segment or more, of which the last may be empty; only as the last part.
     Rest,
 }
 
@@ -94,17 +94,15 @@ impl Router {
         Ok(())
     }
 
-    /// Finds the route; the authority's own tree is asked before the one for every authority.
+    /// Finds the route: in the authority's own tree if any service names it, else in the one for every other authority.
     #[must_use]
     pub fn find<'p>(&self, host: &str, path: &'p NormalPath, method: &http::Method) -> Match<'p> {
         let mut search = Search { method, steps: MOST_STEPS, allowed: Vec::new() };
         let text = path.as_str().strip_prefix('/').unwrap_or_default();
-        let own = self.by_host.get(host);
-        for root in own.into_iter().chain([&self.any_host]) {
-            let mut captured = Vec::new();
-            if let Some(route) = search.walk(root, Some(text), &mut captured) {
-                return Match::Route(route, captured);
-            }
+        let root = self.by_host.get(host).unwrap_or(&self.any_host);
+        let mut captured = Vec::new();
+        if let Some(route) = search.walk(root, Some(text), &mut captured) {
+            return Match::Route(route, captured);
         }
         if search.allowed.is_empty() { Match::Nothing } else { Match::WrongMethod(search.allowed) }
     }
@@ -161,7 +159,7 @@ impl Search<'_> {
             }
             captured.pop();
         }
-        let found = self.choose(&node.rest).filter(|_| !text.is_empty())?;
+        let found = self.choose(&node.rest)?;
         captured.push(text);
         Some(found)
     }
@@ -236,6 +234,7 @@ mod tests {
         assert!(matches!(router.find("shop.example", &path("/admin"), &Method::GET), Match::Route(..)));
         assert_eq!(router.find("shop.example", &path("/Admin"), &Method::GET), Match::Nothing);
         assert_eq!(router.find("other.example", &path("/admin"), &Method::GET), Match::Nothing);
+        assert_eq!(router.find("shop.example", &path("/open"), &Method::GET), Match::Nothing);
         assert!(matches!(router.find("other.example", &path("/open"), &Method::GET), Match::Route(..)));
     }
 
@@ -244,7 +243,9 @@ mod tests {
         let router = router(&[(None, "/a/{}", Method::GET), (None, "/f/*", Method::GET)]);
         assert_eq!(router.find("x", &path("/a/"), &Method::GET), Match::Nothing);
         assert_eq!(router.find("x", &path("/a/b/c"), &Method::GET), Match::Nothing);
-        assert_eq!(router.find("x", &path("/f/"), &Method::GET), Match::Nothing);
+        assert_eq!(router.find("x", &path("/f"), &Method::GET), Match::Nothing);
+        let folder = path("/f/");
+        assert_eq!(router.find("x", &folder, &Method::GET), Match::Route(RouteIndex(1), vec![""]));
         let rest = path("/f/b/c");
         assert_eq!(router.find("x", &rest, &Method::GET), Match::Route(RouteIndex(1), vec!["b/c"]));
     }
@@ -292,7 +293,7 @@ mod tests {
                     Segment::Param => (!parts.next()?.is_empty()).then(|| ranks.push(1))?,
                     Segment::Rest => {
                         let left: Vec<_> = parts.by_ref().collect();
-                        (!left.is_empty() && left != [""]).then(|| ranks.push(2))?;
+                        (!left.is_empty()).then(|| ranks.push(2))?;
                     }
                 }
             }

@@ -44,6 +44,14 @@ pub struct Signed {
     signature: String,
 }
 
+impl Signed {
+    /// What it says of itself: for counting and for answers, never for trust.
+    #[must_use]
+    pub fn header(&self) -> Header {
+        self.header
+    }
+}
+
 /// Why a signed generation was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignedFault {
@@ -222,7 +230,7 @@ mod tests {
     fn f3_a_change_of_any_signed_field_is_noticed() {
         let (signer, acceptor) = pair();
         let good = signer.sign(header(3), "{}".into());
-        let mut forged = vec![good.clone(); 5];
+        let mut forged = vec![good; 5];
         forged[0].payload = "{ }".into();
         forged[1].header.number = Generation(4);
         forged[2].header.not_after = UnixMillis(3_000_000);

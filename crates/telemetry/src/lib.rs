@@ -7,7 +7,9 @@
 //! Not here: alert rules and their delivery, the admin listener.
 
 pub mod coalesce;
+pub mod home;
 pub mod journal;
+pub mod keys;
 pub mod log;
 pub mod metrics;
 pub mod names;

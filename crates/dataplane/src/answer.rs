@@ -1,0 +1,280 @@
+//! Stage 9: one answer, whatever happened.
+//!
+//! INVARIANT: an answer of an upstream passes the same rules whatever its status (threat B14): hop-by-hop fields stop,
+//! CORS is ours, and an internal token anywhere in its head, body or trailers ends it.
+//! INVARIANT: the body carries the record; whoever drops the body closes the record.
+//!
+//! Not here: the wording of refusals (`problem_details`).
+//!
+//! Sources: MS-SS-10.3; RFC 9110 §7.6.1; draft-ietf-httpapi-ratelimit-headers.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use portcullis_core::{Reason, Refusal};
+use portcullis_evidence::request::Close;
+use portcullis_limits::Held;
+use portcullis_net::pool::Upgraded;
+use portcullis_registry::Picked;
+use portcullis_token::{Scan, Scrubber};
+
+use crate::admit::Slot;
+use crate::body::{BodyError, UpstreamBody, clean_trailers};
+use crate::forward::Forwarded;
+use crate::record::Record;
+use crate::streams::OpenStream;
+use crate::upgrade::{self, Pending};
+use crate::{cors, headers, problem_details, trace};
+
+/// An answer before the record goes into its body.
+pub(crate) struct Answer {
+    response: Response<Source>,
+    keeps: Option<Keeps>,
+    upgrade: Option<Rc<crate::authorise::Facts>>,
+    stream: Option<Rc<crate::authorise::Facts>>,
+}
+
+/// What is held until the last byte.
+#[expect(dead_code, reason = "held, not read")]
+pub(crate) struct Keeps {
+    slot: Slot,
+    held: Option<Held>,
+    picked: Picked,
+}
+
+/// Where an answer's body comes from.
+enum Source {
+    Whole(Option<Bytes>),
+    Upstream(UpstreamBody),
+}
+
+impl Answer {
+    /// An answer of our own without a body.
+    pub(crate) fn empty(status: StatusCode, fields: HeaderMap) -> Self {
+        let mut response = Response::new(Source::Whole(None));
+        *response.status_mut() = status;
+        *response.headers_mut() = fields;
+        Self { response, keeps: None, upgrade: None, stream: None }
+    }
+}
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Makes the upstream's answer fit to leave.
+pub(crate) fn finish(forwarded: Forwarded) -> Result<Answer, Refusal> {
+    let Forwarded { response, facts, picked, slot, held, standing, origin, upgrade } = forwarded;
+    let (mut parts, body) = response.into_parts();
+    let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && upgrade.is_none() {
+        return Err(Refusal::new(Reason::UpstreamMalformed, "a 101 that nobody asked for"));
+    }
+    headers::strip_answer(&mut parts.headers);
+    refuse_leaks(&parts.headers)?;
+    for name in &facts.route.answer_edit.remove {
+        parts.headers.remove(name);
+    }
+    for (name, value) in &facts.route.answer_edit.set {
+        parts.headers.insert(name.clone(), value.clone());
+    }
+    cors::finish(facts.route.cors.as_ref(), origin.as_ref(), &mut parts.headers);
+    if let Some((plan, standing)) = &standing {
+        headers::set(&mut parts.headers, RATE_LIMIT, &portcullis_limits::ratelimit(plan, standing));
+    }
+    let stream = is_stream(&parts.headers).then(|| Rc::clone(&facts));
+    let upgrade = upgrade.filter(|_| switches).map(|_| facts);
+    if switches {
+        upgrade::confirm(&mut parts.headers);
+    }
+    let keeps = Some(Keeps { slot, held, picked });
+    Ok(Answer { response: Response::from_parts(parts, Source::Upstream(body)), keeps, upgrade, stream })
+}
+
+/// SECURITY: an internal token in a field would hand an outsider an insider's identity.
+fn refuse_leaks(fields: &HeaderMap) -> Result<(), Refusal> {
+    let leaks = |value: &HeaderValue| Scrubber::scan_whole(value.as_bytes()) == Scan::Found;
+    match fields.values().any(leaks) {
+        true => Err(Refusal::new(Reason::UpstreamMalformed, "the answer's head carries an internal token")),
+        false => Ok(()),
+    }
+}
+
+/// Server-sent events and gRPC live long.
+fn is_stream(fields: &HeaderMap) -> bool {
+    let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.starts_with(b"text/event-stream") || kind.starts_with(b"application/grpc")
+}
+
+/// Sends the upstream's answer on, with the record in its body.
+pub(crate) fn pass(answer: Answer, mut record: Record) -> Response<AnswerBody> {
+    let Answer { response, keeps, upgrade, stream } = answer;
+    let connection = Rc::clone(record.connection());
+    let (mut parts, source) = response.into_parts();
+    headers::set(&mut parts.headers, trace::REQUEST_ID, &record.id().to_string());
+    record.served(parts.status.as_u16());
+    let stream = stream.map(|facts| {
+        record.streams();
+        let core = record.core();
+        core.streams.open(facts.clone(), core.bounds(&facts))
+    });
+    let body = AnswerBody { source, scrubber: Scrubber::default(), stream, record: Some(record), keeps };
+    match upgrade {
+        None => Response::from_parts(parts, body),
+        Some(facts) => {
+            connection.pend(Pending { facts, body });
+            Response::from_parts(parts, AnswerBody::none())
+        }
+    }
+}
+
+/// Says no.
+pub(crate) fn refuse(refusal: &Refusal, mut record: Record) -> Response<AnswerBody> {
+    record.refused(refusal);
+    record.connection().resume();
+    let realm = record.core().shared.environment.as_str();
+    let answer = problem_details::answer(refusal, record.id(), realm, record.dialect());
+    let mut response = Response::new(AnswerBody::none());
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    if refusal.reason() == Reason::MethodNotAllowed
+        && let Some(route) = record.route()
+    {
+        problem_details::allow(response.headers_mut(), &route.methods);
+    }
+    let source = Source::Whole(Some(Bytes::from(answer.body)));
+    let scrubber = Scrubber::default();
+    *response.body_mut() = AnswerBody { source, scrubber, stream: None, record: Some(record), keeps: None };
+    response
+}
+
+/// The body of every answer.
+pub(crate) struct AnswerBody {
+    source: Source,
+    scrubber: Scrubber,
+    stream: Option<OpenStream>,
+    record: Option<Record>,
+    keeps: Option<Keeps>,
+}
+
+/// Why an answer was cut short.
+#[derive(Debug, thiserror::Error)]
+enum Cut {
+    #[error("the answer carries an internal token")]
+    Leak,
+    #[error("the stream's time is over")]
+    Stream,
+}
+
+impl AnswerBody {
+    fn none() -> Self {
+        let source = Source::Whole(None);
+        Self { source, scrubber: Scrubber::default(), stream: None, record: None, keeps: None }
+    }
+
+    /// Takes the upstream's half of a tunnel and the record out.
+    pub(crate) fn into_tunnel(mut self) -> Option<(Box<Upgraded>, Record, Keeps)> {
+        let (record, keeps) = self.record.take().zip(self.keeps.take())?;
+        match &mut self.source {
+            Source::Upstream(body) => body.take_upgraded().map(|upstream| (upstream, record, keeps)),
+            Source::Whole(_) => None,
+        }
+    }
+
+    fn end(&mut self, close: Close) {
+        self.stream = None;
+        if let Some(mut record) = self.record.take() {
+            record.end(close);
+        }
+    }
+
+    fn cut(&mut self, close: Close, why: Cut) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.source = Source::Whole(None);
+        self.end(close);
+        Poll::Ready(Some(Err(Box::new(why))))
+    }
+
+    /// Scans and counts one frame on its way out.
+    fn passes(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match frame.into_data() {
+            Ok(data) => {
+                if self.scrubber.scan(&data) == Scan::Found {
+                    return self.cut(Close::UpstreamBroke, Cut::Leak);
+                }
+                if let Some(record) = &mut self.record {
+                    record.sent(data.len() as u64);
+                }
+                if let Some(stream) = &self.stream {
+                    stream.pulse().beat();
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Err(other) => {
+                let Ok(trailers) = other.into_trailers() else { return Poll::Ready(None) };
+                if refuse_leaks(&trailers).is_err() {
+                    return self.cut(Close::UpstreamBroke, Cut::Leak);
+                }
+                Poll::Ready(Some(Ok(Frame::trailers(clean_trailers(trailers)))))
+            }
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Some(stream) = &mut this.stream
+            && let Poll::Ready(close) = stream.poll_end(context)
+        {
+            return this.cut(close, Cut::Stream);
+        }
+        let frame = match &mut this.source {
+            Source::Whole(bytes) => {
+                Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
+            }
+            Source::Upstream(body) => Pin::new(body).poll_frame(context).map_err(BodyError::from),
+        };
+        match std::task::ready!(frame) {
+            Some(Ok(frame)) => this.passes(frame),
+            Some(Err(error)) => {
+                this.end(Close::UpstreamBroke);
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                this.end(Close::Complete);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Source::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Source::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        // An answer without a body is complete as soon as its head is handed over.
+        let complete = matches!(self.source, Source::Whole(_)) || self.is_end_stream();
+        self.end(if complete { Close::Complete } else { Close::CallerGone });
+    }
+}

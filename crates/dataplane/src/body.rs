@@ -1,0 +1,191 @@
+//! Bodies on their way through.
+//!
+//! A request's body is counted against the route's limit as it passes, and its trailers are held to the rules of
+//! fields. An answer's body is scanned for internal tokens, ends with its stream's lifetime, and carries the record to
+//! its end: whatever happens to the answer, the last byte, a reset or a caller who left, the record is closed.
+//!
+//! INVARIANT: bytes pass in the order and number in which they came; nothing here buffers, so back-pressure is the
+//! transport's.
+//! INVARIANT: an answer in which an internal token shows is cut before the chunk that completes it (DESIGN §4).
+//!
+//! Sources: RFC 9110 §6.5 (trailers); threats A4, A7, E8, E10.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use portcullis_core::{Reason, Refusal};
+use portcullis_net::Incoming;
+use portcullis_net::guard::Fault;
+
+/// The error of a body: why it broke off.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of an upstream's answer.
+pub(crate) type UpstreamBody = portcullis_net::pool::AnswerBody<RequestBody>;
+
+/// A request body that is longer than its route permits.
+#[derive(Debug, thiserror::Error)]
+#[error("the request body is longer than the route permits")]
+pub(crate) struct TooLong;
+
+/// The body of a permitted request.
+pub(crate) enum RequestBody {
+    /// As it comes.
+    Passing(Passing),
+    /// All of it, checked.
+    Whole(Option<Bytes>),
+}
+
+/// A body that is counted while it passes.
+pub(crate) struct Passing {
+    incoming: Incoming,
+    left: u64,
+    passed: Rc<Cell<u64>>,
+}
+
+impl RequestBody {
+    /// A body of at most `most` bytes.
+    ///
+    /// # Errors
+    /// It announces more.
+    pub(crate) fn passing(incoming: Option<Incoming>, most: u64) -> Result<Self, Refusal> {
+        let Some(incoming) = incoming else { return Ok(Self::Whole(None)) };
+        if incoming.size_hint().lower() > most {
+            return Err(Refusal::new(
+                Reason::BodyTooLarge,
+                "the announced length is beyond the route's limit",
+            ));
+        }
+        Ok(Self::Passing(Passing { incoming, left: most, passed: Rc::default() }))
+    }
+
+    /// Bytes that were checked.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes))
+    }
+
+    /// Whether it is known to be empty.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.is_end_stream()
+    }
+
+    /// A count of the bytes that have passed, which outlives the body.
+    pub(crate) fn passed(&self) -> Rc<Cell<u64>> {
+        match self {
+            Self::Passing(passing) => Rc::clone(&passing.passed),
+            Self::Whole(bytes) => Rc::new(Cell::new(bytes.as_ref().map_or(0, |b| b.len() as u64))),
+        }
+    }
+
+    /// Waits for all of it, but not for longer than `deadline` nor for more than `cap` bytes.
+    ///
+    /// # Errors
+    /// It is too long, too slow, or breaks off.
+    pub(crate) async fn collect(self, cap: usize, deadline: Duration) -> Result<Bytes, Refusal> {
+        let gather = async {
+            let mut body = self;
+            let mut whole = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| broken_off(&*error))?;
+                if let Ok(data) = frame.into_data() {
+                    if whole.len().saturating_add(data.len()) > cap {
+                        return Err(Refusal::new(
+                            Reason::BodyTooLarge,
+                            "longer than the contract check reads",
+                        ));
+                    }
+                    whole.extend_from_slice(&data);
+                }
+            }
+            Ok(whole.freeze())
+        };
+        let late = |_| Err(Refusal::new(Reason::RequestTimeout, "the body did not arrive in time"));
+        tokio::time::timeout(deadline, gather).await.unwrap_or_else(late)
+    }
+}
+
+/// Why a request body broke off, as a refusal: the cause may lie several errors deep.
+pub(crate) fn broken_off(error: &(dyn std::error::Error + 'static)) -> Refusal {
+    let chain = std::iter::successors(Some(error), |e| e.source()).take(16);
+    if chain.into_iter().any(|e| e.is::<TooLong>()) {
+        return Refusal::new(Reason::BodyTooLarge, "the body is longer than the route permits");
+    }
+    match Fault::of(error) {
+        Some(fault) => Refusal::new(fault.reason(), fault.class()),
+        None => Refusal::new(Reason::MalformedRequest, "the request body broke off"),
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => {
+                Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
+            }
+            Self::Passing(passing) => passing.poll(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Passing(passing) => passing.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Passing(passing) => passing.incoming.size_hint(),
+        }
+    }
+}
+
+impl Passing {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Ok(frame)) => frame,
+        };
+        let frame = match frame.into_data() {
+            Err(trailers) => trailers,
+            Ok(data) => match self.left.checked_sub(data.len() as u64) {
+                None => return Poll::Ready(Some(Err(Box::new(TooLong)))),
+                Some(left) => {
+                    self.left = left;
+                    self.passed.set(self.passed.get() + data.len() as u64);
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+            },
+        };
+        Poll::Ready(frame.into_trailers().ok().map(|t| Ok(Frame::trailers(clean_trailers(t)))))
+    }
+}
+
+/// Trailers never become headers, and none that frames, routes, identifies or authorises passes (A7).
+pub(crate) fn clean_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    crate::headers::strip_request(&mut trailers);
+    for name in [
+        http::header::HOST,
+        http::header::CONTENT_LENGTH,
+        http::header::CONTENT_TYPE,
+        http::header::SET_COOKIE,
+    ] {
+        trailers.remove(name);
+    }
+    trailers
+}

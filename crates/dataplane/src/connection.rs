@@ -1,0 +1,168 @@
+//! What is known about a connection, for all of its requests.
+//!
+//! INVARIANT: a client certificate is read once, when the connection is accepted, and names a caller only by an entry of
+//! the configuration; otherwise it still binds tokens (RFC 8705 §3) but identifies nobody.
+//!
+//! Not here: TLS and framing themselves (`portcullis-net`).
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::upgrade::Pending;
+use portcullis_core::{Principal, Refusal, UnixMillis};
+use portcullis_evidence::event::TlsVersion;
+use portcullis_identity::{CertificateNames, ClientCertificate, NameKind, TrustDomain};
+use portcullis_net::guard::meter::MeterHandle;
+use portcullis_net::guard::{DownstreamHandle, Fault};
+use portcullis_net::tls::{ConnectionFacts, TlsVersion as NetTlsVersion};
+use portcullis_snapshot::plan::{CertificateName, ClientAuthority, Plan};
+
+/// One connection of a caller.
+pub(crate) struct Connection {
+    source: IpAddr,
+    facts: Option<ConnectionFacts>,
+    client: Option<Client>,
+    framing: Framing,
+    header_count: usize,
+    pending: RefCell<Option<Pending>>,
+}
+
+/// Who frames the messages.
+pub(crate) enum Framing {
+    /// The head guard.
+    Http1(DownstreamHandle),
+    /// The HTTP/2 codec, behind the meter.
+    Http2(MeterHandle),
+}
+
+/// What a client certificate proves.
+pub(crate) struct Client {
+    /// Its SHA-256, which tokens are bound to.
+    pub thumbprint: [u8; 32],
+    /// The name in it, if it has exactly one that counts.
+    pub name: Option<Arc<str>>,
+    /// The caller that an entry of the configuration makes of it.
+    pub caller: Option<Arc<Principal>>,
+    /// When it ends.
+    pub ends: UnixMillis,
+}
+
+impl Connection {
+    /// A connection after its handshake.
+    pub(crate) fn new(source: IpAddr, facts: Option<ConnectionFacts>, framing: Framing, plan: &Plan) -> Self {
+        let leaf = facts.as_ref().and_then(ConnectionFacts::peer_leaf);
+        let client = leaf.and_then(|der| read_client(der, plan));
+        let header_count = usize::try_from(plan.gateway.limits.header_count).unwrap_or(usize::MAX);
+        Self { source, facts, client, framing, header_count, pending: RefCell::default() }
+    }
+
+    /// Where it came from.
+    pub(crate) fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    /// What its certificate proves.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+
+    /// The most header fields of a request.
+    pub(crate) fn header_count(&self) -> usize {
+        self.header_count
+    }
+
+    /// Whether a request for `host` belongs on this connection; 421 if not (D1).
+    pub(crate) fn serves(&self, host: &str) -> bool {
+        self.facts.as_ref().is_none_or(|facts| facts.serves_authority(host))
+    }
+
+    /// The TLS version, for the record.
+    pub(crate) fn tls_version(&self) -> Option<TlsVersion> {
+        self.facts.as_ref().map(|facts| match facts.version() {
+            NetTlsVersion::Tls12 => TlsVersion::V12,
+            NetTlsVersion::Tls13 => TlsVersion::V13,
+        })
+    }
+
+    /// The guard's verdict on the request that was just delivered.
+    ///
+    /// # Errors
+    /// It stands for a head that had no single reading.
+    pub(crate) fn verdict(&self) -> Result<(), Refusal> {
+        match &self.framing {
+            Framing::Http1(guard) => guard.next_request().map_err(|f| Refusal::new(f.reason(), f.class())),
+            Framing::Http2(_) => Ok(()),
+        }
+    }
+
+    /// The upgrade is granted: what was held passes, and the tunnel begins when HTTP has ended here.
+    pub(crate) fn pend(&self, tunnel: Pending) {
+        if let Framing::Http1(guard) = &self.framing {
+            guard.tunnel();
+            *self.pending.borrow_mut() = Some(tunnel);
+        }
+    }
+
+    /// The tunnel that was granted.
+    pub(crate) fn take_pending(&self) -> Option<Pending> {
+        self.pending.borrow_mut().take()
+    }
+
+    /// What the guard found, if it broke the connection.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        match &self.framing {
+            Framing::Http1(guard) => guard.fault(),
+            Framing::Http2(meter) => meter.fault(),
+        }
+    }
+
+    /// No upgrade: what was held is read as requests.
+    pub(crate) fn resume(&self) {
+        if let Framing::Http1(guard) = &self.framing {
+            guard.resume();
+        }
+    }
+
+    /// The answer to a request is over.
+    pub(crate) fn answered(&self) {
+        if let Framing::Http1(guard) = &self.framing {
+            guard.answered();
+        }
+    }
+}
+
+fn read_client(der: &[u8], plan: &Plan) -> Option<Client> {
+    let certificate = ClientCertificate::read_leaf(der).ok()?;
+    let callers = plan.gateway.client_certificates.authorities.iter();
+    let caller = callers.filter_map(|authority| caller(&certificate, authority)).next();
+    Some(Client {
+        thumbprint: *certificate.thumbprint(),
+        name: caller.as_ref().map(|c| Arc::clone(&c.subject)),
+        ends: certificate.not_after(),
+        caller: caller.map(Arc::new),
+    })
+}
+
+/// The principal that an authority's entry makes of a certificate.
+fn caller(certificate: &ClientCertificate, authority: &ClientAuthority) -> Option<Principal> {
+    authority.callers.iter().find_map(|entry| {
+        let which = kind(&entry.certificate)?;
+        let names = CertificateNames { issuer: authority.name.clone(), which };
+        let mut principal = certificate.principal(&names).ok()?;
+        if *principal.subject != *entry.certificate.as_str() {
+            return None;
+        }
+        principal.scopes.clone_from(&entry.scopes);
+        principal.roles.clone_from(&entry.roles);
+        principal.assurance = authority.assurance;
+        Some(principal)
+    })
+}
+
+fn kind(name: &CertificateName) -> Option<NameKind> {
+    match name.trust_domain() {
+        Some(domain) => TrustDomain::parse(domain).ok().map(NameKind::Spiffe),
+        None => Some(NameKind::Dns),
+    }
+}

@@ -1,0 +1,209 @@
+//! Stage 8: to the upstream, with the permit.
+//!
+//! INVARIANT: the bytes that go out come out of a [`Permit`](crate::authorise::Permit), which is used up here, and the
+//! upstream client is reached from nowhere else.
+//! INVARIANT: the caller's credentials stay here; the service gets one internal token, for it alone, good for seconds.
+//! INVARIANT: a request is sent again, once and elsewhere, only when no byte of it was sent before.
+//!
+//! Not here: connections and their reuse (`portcullis-net`), what comes back (`answer`).
+//!
+//! Sources: DESIGN §4; RFC 9110 §9.2.2 (retries), §7.6 (forwarding); RFC 7239; threats A3, A5, B9-B11, B14.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Request, Response};
+use portcullis_core::{NormalPath, Reason, Refusal};
+use portcullis_limits::{Held, Standing};
+use portcullis_net::pool::SendError;
+use portcullis_registry::{Outcome, Picked};
+
+use crate::admit::Slot;
+use crate::authorise::Facts;
+use crate::body::{RequestBody, UpstreamBody, broken_off};
+use crate::core_state::{Core, Snapshot};
+use crate::frame::Framed;
+use crate::record::Record;
+use crate::select::{self, Choice};
+use crate::shape::Shaped;
+use crate::upgrade::{self, Upgrade};
+use crate::{headers, trace};
+
+/// An answer's head, with everything that lives as long as its body.
+pub(crate) struct Forwarded {
+    /// What came back.
+    pub response: Response<UpstreamBody>,
+    /// What the decision rested on.
+    pub facts: Rc<Facts>,
+    /// The endpoint that answers.
+    pub picked: Picked,
+    /// The place in flight.
+    pub slot: Slot,
+    /// The caller's place in flight.
+    pub held: Option<Held>,
+    /// For the `RateLimit` fields.
+    pub standing: Option<(portcullis_core::Name, Standing)>,
+    /// The caller's origin, for CORS.
+    pub origin: Option<HeaderValue>,
+    /// The caller's half of an upgrade.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// How often a request is tried at most.
+const TRIES: u8 = 2;
+
+/// Sends the permitted request and waits for the head of the answer.
+pub(crate) async fn forward(
+    core: &Rc<Core>,
+    snapshot: &Snapshot,
+    shaped: Shaped,
+    choice: Choice,
+    record: &mut Record,
+) -> Result<Forwarded, Refusal> {
+    let Shaped { permit, body, held, standing } = shaped;
+    let (facts, admitted) = permit.into_parts();
+    let slot = admitted.slot;
+    let mut framed = admitted.framed;
+    let origin = framed.parts.headers.get(header::ORIGIN).cloned();
+    let upgrade = upgrade::asked(&mut framed, facts.route.websocket)?;
+    record.passes(body.passed());
+    let mut request = outgoing(core, snapshot, &facts, framed, body, record)?;
+    if upgrade.is_some() {
+        upgrade::ask(request.headers_mut());
+    }
+    let late = |_| Err(Refusal::new(Reason::UpstreamTimeout, "no answer within the route's time"));
+    let trying = send(core, snapshot, &facts, request, choice, record);
+    let (response, picked) = tokio::time::timeout(facts.route.request, trying).await.unwrap_or_else(late)?;
+    Ok(Forwarded { response, facts, picked, slot, held, standing, origin, upgrade })
+}
+
+/// Tries one endpoint, and another one if nothing was sent.
+async fn send(
+    core: &Core,
+    snapshot: &Snapshot,
+    facts: &Facts,
+    mut request: Request<RequestBody>,
+    mut choice: Choice,
+    record: &mut Record,
+) -> Result<(Response<UpstreamBody>, Picked), Refusal> {
+    let leg = snapshot.leg(&facts.route.service.name)?;
+    let limits = leg.limits(facts.route.per_try);
+    for attempt in 1..=TRIES {
+        record.tries(&choice.picked, attempt);
+        let target = leg.target(choice.picked.address());
+        let error = match core.pool.send(&target, request, &limits).await {
+            Ok(response) => {
+                choice.picked.outcome(Outcome::Good, core.now());
+                return Ok((response, choice.picked));
+            }
+            Err(error) => error,
+        };
+        let failed =
+            if matches!(error, SendError::Connect { .. }) { Outcome::ConnectFailed } else { Outcome::Failed };
+        choice.picked.outcome(failed, core.now());
+        request = unsent(error)?;
+        if attempt < TRIES {
+            core.shared.metrics.retried(&facts.route.service.name);
+            choice = select::again(core, facts, &choice)?;
+        }
+    }
+    Err(Refusal::new(Reason::UpstreamUnreachable, "no endpoint could be reached"))
+}
+
+/// The request again, if no byte of it can have been seen; else what the failure is called. A fault of the caller's own
+/// body is the caller's.
+fn unsent(error: SendError<RequestBody>) -> Result<Request<RequestBody>, Refusal> {
+    match error {
+        SendError::Connect { request, .. } | SendError::Unused { request } => Ok(*request),
+        SendError::Refused { head: Some(head) } => {
+            Ok(Request::from_parts(*head, RequestBody::whole(Bytes::new())))
+        }
+        SendError::Refused { head: None } => {
+            Err(Refusal::new(Reason::UpstreamBroken, "the upstream refused a stream whose body had begun"))
+        }
+        SendError::Timeout => {
+            Err(Refusal::new(Reason::UpstreamTimeout, "no answer within the time of one try"))
+        }
+        SendError::Malformed(fault) => Err(Refusal::new(Reason::UpstreamMalformed, fault.class())),
+        SendError::Body { cause } => Err(broken_off(&cause)),
+        SendError::Sent { .. } => {
+            Err(Refusal::new(Reason::UpstreamBroken, "the upstream broke off before its answer"))
+        }
+    }
+}
+
+/// The request as the service sees it.
+fn outgoing(
+    core: &Core,
+    snapshot: &Snapshot,
+    facts: &Facts,
+    framed: Framed,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Request<RequestBody>, Refusal> {
+    let mut fields = framed.parts.headers;
+    headers::strip_request(&mut fields);
+    fields.remove(header::EXPECT);
+    for name in &facts.route.request_edit.remove {
+        fields.remove(name);
+    }
+    for (name, value) in &facts.route.request_edit.set {
+        fields.insert(name.clone(), value.clone());
+    }
+    headers::set(&mut fields, header::HOST, &framed.host);
+    forwarded_for(&mut fields, facts, &framed.host);
+    identify_to_service(core, facts, &mut fields)?;
+    let span = core.random();
+    record.traced(trace::stamp(&mut fields, record.id(), span), span);
+    let uri = target(facts, &framed.path, framed.query.as_deref())?;
+    let mut request = Request::new(body);
+    *request.method_mut() = framed.parts.method;
+    *request.uri_mut() = snapshot.leg(&facts.route.service.name)?.uri(uri, &framed.host)?;
+    *request.headers_mut() = fields;
+    Ok(request)
+}
+
+/// The one token that the service gets (DESIGN §4).
+fn identify_to_service(core: &Core, facts: &Facts, fields: &mut HeaderMap) -> Result<(), Refusal> {
+    let minter = core.shared.minter.load();
+    let mut tokens = core.internal.borrow_mut();
+    let about = (&*facts.principal, &facts.fingerprint);
+    let token = tokens.token(&minter, about, &facts.route.service.name, core.now().wall);
+    let token = token.map_err(|_| Refusal::new(Reason::Unavailable, "no internal token could be minted"))?;
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+    let mut value =
+        value.map_err(|_| Refusal::new(Reason::Unavailable, "the internal token is no header value"))?;
+    value.set_sensitive(true);
+    fields.insert(header::AUTHORIZATION, value);
+    Ok(())
+}
+
+/// Rebuilt from what we know ourselves; what came was stripped (B11).
+fn forwarded_for(fields: &mut HeaderMap, facts: &Facts, host: &str) {
+    let address = match facts.source {
+        std::net::IpAddr::V4(four) => four.to_string(),
+        std::net::IpAddr::V6(six) => format!("\"[{six}]\""),
+    };
+    headers::set(fields, header::FORWARDED, &format!("for={address};host=\"{host}\";proto=https"));
+    headers::set(fields, header::HeaderName::from_static("x-forwarded-for"), &facts.source.to_string());
+    headers::set(fields, header::HeaderName::from_static("x-forwarded-proto"), "https");
+}
+
+/// The normal path, with the prefix that the route rewrites, and the query.
+fn target(facts: &Facts, path: &NormalPath, query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    let rewritten = match &facts.route.rewrite {
+        None => None,
+        Some(rewrite) => {
+            path.as_str().strip_prefix(&*rewrite.prefix).map(|rest| format!("{}{rest}", rewrite.to))
+        }
+    };
+    let path = rewritten.as_deref().unwrap_or(path.as_str());
+    let path = if path.is_empty() { "/" } else { path };
+    let text = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    text.parse().map_err(|_| Refusal::new(Reason::MalformedRequest, "the target is no origin-form"))
+}

@@ -1,0 +1,394 @@
+//! The outermost ring: what happened, whatever happened.
+//!
+//! A record is opened before the first stage and travels with the answer to its last byte. Stages put facts in; this
+//! file turns them into events, counts the metrics and hands the line to the journal.
+//!
+//! INVARIANT: every request that reached the line has exactly one `ended`: when the answer's body ends, breaks, is
+//! dropped by a caller who left, or when the line itself is dropped in the middle.
+//! INVARIANT: `decided` is written and, for `sensitivity: high`, safe on the disk before anything is forwarded; for
+//! other requests it is part of `ended`.
+//! INVARIANT: nothing a caller sent is in a record, but by the route's allow-list (11.6.2d).
+//!
+//! Not here: the form of an event (`portcullis-evidence`), the disk (`portcullis-telemetry`).
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Request, Version};
+use portcullis_core::{Now, Principal, Reason, Refusal, RequestId};
+use portcullis_evidence::event::{Event, Tls};
+use portcullis_evidence::request::{
+    Caller as RecordedCaller, Close, Decided, Ended, Finding, Generations, Limited, Mode, Outcome, Phases,
+    Protocol, Request as RecordedRequest, Stage, Trace, Upstream,
+};
+use portcullis_evidence::{Permitted, SafeText, Source, SourceForm};
+use portcullis_policy::Answer;
+use portcullis_registry::{Address, Picked};
+use portcullis_snapshot::plan::Sensitivity;
+use portcullis_snapshot::routes::Route;
+use portcullis_telemetry::journal::Slot;
+use portcullis_telemetry::metrics::RouteMetrics;
+
+use crate::connection::Connection;
+use crate::core_state::{Core, Snapshot};
+use crate::identify::Caller;
+use crate::problem_details::Dialect;
+use crate::route::Routed;
+use crate::trace::TraceParent;
+
+/// What is known about one request so far.
+pub(crate) struct Record {
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    id: RequestId,
+    opened: Now,
+    method: http::Method,
+    version: Version,
+    dialect: Dialect,
+    slot: Option<Slot>,
+    stage: Stage,
+    stage_since: Now,
+    phases: Phases,
+    principal: Option<Arc<Principal>>,
+    route: Option<Arc<Route>>,
+    metrics: Option<Arc<RouteMetrics>>,
+    params: Vec<(Arc<str>, String)>,
+    query: Vec<(String, String)>,
+    rules: Vec<Arc<str>>,
+    generations: Generations,
+    limited: Option<Limited>,
+    findings: Vec<(&'static str, String, Mode)>,
+    trace: Option<Trace>,
+    upstream: Option<(String, u8)>,
+    bytes_in: Option<Rc<Cell<u64>>>,
+    bytes_out: u64,
+    decided_apart: bool,
+    outcome: Option<End>,
+    ended: bool,
+}
+
+/// How it came out.
+enum End {
+    Served(u16),
+    Refused(Reason, String),
+}
+
+impl Record {
+    /// Opens the record of a request.
+    pub(crate) fn open<B>(core: &Rc<Core>, connection: &Rc<Connection>, request: &Request<B>) -> Self {
+        let now = core.now();
+        Self {
+            id: RequestId::new(now.wall, core.random_wide()),
+            core: Rc::clone(core),
+            connection: Rc::clone(connection),
+            opened: now,
+            method: request.method().clone(),
+            version: request.version(),
+            dialect: Dialect::of(request.headers()),
+            slot: None,
+            stage: Stage::Frame,
+            stage_since: now,
+            phases: Phases::default(),
+            principal: None,
+            route: None,
+            metrics: None,
+            params: Vec::new(),
+            query: Vec::new(),
+            rules: Vec::new(),
+            generations: core.generations(),
+            limited: None,
+            findings: Vec::new(),
+            trace: None,
+            upstream: None,
+            bytes_in: None,
+            bytes_out: 0,
+            decided_apart: false,
+            outcome: None,
+            ended: false,
+        }
+    }
+
+    /// The request's id.
+    pub(crate) fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// The core that serves it.
+    pub(crate) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    /// The connection that it came on.
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
+    /// How the caller reads a refusal.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// When it was opened.
+    pub(crate) fn now(&self) -> Now {
+        self.opened
+    }
+
+    /// Where it came from.
+    pub(crate) fn source(&self) -> IpAddr {
+        self.connection.source()
+    }
+
+    /// The route, once it is known.
+    pub(crate) fn route(&self) -> Option<&Arc<Route>> {
+        self.route.as_ref()
+    }
+
+    /// The line goes on to `stage`.
+    pub(crate) fn at(&mut self, stage: Stage) {
+        let now = self.core.now();
+        let spent = now.mono.saturating_duration_since(self.stage_since.mono).as_micros();
+        let spent = u32::try_from(spent).unwrap_or(u32::MAX);
+        match self.stage {
+            Stage::Frame | Stage::Admit | Stage::Route => {
+                self.phases.head = self.phases.head.saturating_add(spent)
+            }
+            Stage::Identify => self.phases.identify = spent,
+            Stage::Authorise => self.phases.authorise = spent,
+            Stage::Shape | Stage::Select => self.phases.shape = self.phases.shape.saturating_add(spent),
+            Stage::Forward => self.phases.upstream = spent,
+            Stage::Answer | Stage::Record => {}
+        }
+        (self.stage, self.stage_since) = (stage, now);
+    }
+
+    /// Takes a slot of the journal, so that the end can always be written.
+    pub(crate) fn reserve(&mut self) -> Result<(), Refusal> {
+        let slot = self.core.recorder.reserve();
+        self.slot = Some(slot.map_err(|_| Refusal::new(Reason::CannotRecord, "the journal takes no more"))?);
+        Ok(())
+    }
+
+    /// Who calls.
+    pub(crate) fn identified(&mut self, caller: &Caller) {
+        self.principal = Some(Arc::clone(caller.shared_principal()));
+    }
+
+    /// For which route, and what of the request the route permits to be recorded.
+    pub(crate) fn routed(&mut self, snapshot: &Snapshot, routed: &Routed) {
+        self.metrics = snapshot.metrics(routed.index).map(Arc::clone);
+        let route = &routed.route;
+        if !route.recorded_params.is_empty() {
+            self.params.clone_from(&routed.params);
+        }
+        if let Some(query) =
+            routed.admitted.framed.query.as_deref().filter(|_| !route.recorded_query.is_empty())
+        {
+            let pairs = query.split('&').take(64).filter_map(|pair| pair.split_once('='));
+            let listed = pairs.filter(|(name, value)| route.recorded_query.permit(name, value).is_some());
+            self.query = listed.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        }
+        self.route = Some(Arc::clone(route));
+    }
+
+    /// What policy said.
+    pub(crate) fn ruled(&mut self, answer: &Answer) {
+        self.core.shared.metrics.decided(answer);
+        self.rules = answer.rules().iter().map(|rule| rule.to_string().into()).collect();
+    }
+
+    /// What the limits said.
+    pub(crate) fn limited(&mut self, limited: Limited) {
+        self.limited = Some(limited);
+    }
+
+    /// What the contract found.
+    pub(crate) fn found(&mut self, class: &'static str, at: String, mode: Mode) {
+        self.findings.push((class, at, mode));
+    }
+
+    /// Under which trace it goes on.
+    pub(crate) fn traced(&mut self, trace: TraceParent, span: u64) {
+        self.trace = Some(trace.recorded(span));
+    }
+
+    /// The endpoint that is tried.
+    pub(crate) fn tries(&mut self, picked: &Picked, attempt: u8) {
+        let address = match picked.address() {
+            Address::Socket(socket) => socket.to_string(),
+            Address::Unix(path) => path.to_string(),
+        };
+        self.upstream = Some((address, attempt));
+    }
+
+    /// Where the bytes of the request's body are counted.
+    pub(crate) fn passes(&mut self, passed: Rc<Cell<u64>>) {
+        self.bytes_in = Some(passed);
+    }
+
+    /// Bytes of the answer's body.
+    pub(crate) fn sent(&mut self, bytes: u64) {
+        self.bytes_out = self.bytes_out.saturating_add(bytes);
+    }
+
+    /// Writes the decision before it takes effect, where the route is of high sensitivity.
+    pub(crate) async fn decided(&mut self) -> Result<(), Refusal> {
+        if self.route.as_ref().is_some_and(|r| r.sensitivity == Sensitivity::High) {
+            self.write_decided().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the decision of a stream, whose end may be far away.
+    pub(crate) fn streams(&mut self) {
+        if !self.decided_apart {
+            self.decided_apart = true;
+            self.write(|view, slot, now, id| slot.record(now, id, &Event::Decided(view.decided())));
+        }
+    }
+
+    async fn write_decided(&mut self) -> Result<(), Refusal> {
+        self.decided_apart = true;
+        let lost = || Refusal::new(Reason::CannotRecord, "the decision could not be made safe");
+        let synced =
+            self.write(|view, slot, now, id| slot.record_synced(now, id, &Event::Decided(view.decided())));
+        synced.ok_or_else(lost)?.await.map_err(|_| lost())
+    }
+
+    /// The answer of the upstream is passed on.
+    pub(crate) fn served(&mut self, status: u16) {
+        self.outcome = Some(End::Served(status));
+    }
+
+    /// The line said no.
+    pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        self.core.shared.metrics.refused(refusal.reason());
+        self.outcome = Some(End::Refused(refusal.reason(), refusal.private().to_owned()));
+    }
+
+    /// Closes the record. What comes after that changes nothing.
+    pub(crate) fn end(&mut self, close: Close) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.at(Stage::Record);
+        let took = self.stage_since.mono.saturating_duration_since(self.opened.mono);
+        self.phases.total = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.count(took);
+        if self.slot.is_none() {
+            self.end_without_slot(close);
+            return;
+        }
+        self.write(|view, slot, now, id| slot.record(now, id, &Event::Ended(view.ended(close))));
+    }
+
+    /// Refused before it had a place in the journal: the reserve for refusals, and beyond a rate one line for many.
+    fn end_without_slot(&mut self, close: Close) {
+        let Some(End::Refused(reason, _)) = &self.outcome else { return };
+        if self.core.coalesces(*reason, self.source(), self.stage_since) {
+            return;
+        }
+        let view = View::of(self);
+        let event = Event::Ended(view.ended(close));
+        let _ = self.core.recorder.record(self.stage_since, self.id, &event);
+    }
+
+    fn write<T>(&self, put: impl FnOnce(&View<'_>, &Slot, Now, RequestId) -> T) -> Option<T> {
+        let slot = self.slot.as_ref()?;
+        Some(put(&View::of(self), slot, self.core.now(), self.id))
+    }
+
+    fn count(&self, took: std::time::Duration) {
+        let status = match &self.outcome {
+            Some(End::Served(status)) => *status,
+            Some(End::Refused(reason, _)) => reason.status(),
+            None => 499,
+        };
+        if let Some(metrics) = &self.metrics {
+            metrics.answered(status, took);
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.end(Close::CallerGone);
+        self.connection.answered();
+    }
+}
+
+/// The borrowed form that events are made of.
+struct View<'r> {
+    record: &'r Record,
+    permitted: Vec<Permitted<'r>>,
+    findings: Vec<Finding<'r>>,
+}
+
+impl<'r> View<'r> {
+    fn of(record: &'r Record) -> Self {
+        let mut permitted = Vec::new();
+        if let Some(route) = &record.route {
+            permitted.extend(record.params.iter().filter_map(|(n, v)| route.recorded_params.permit(n, v)));
+            permitted.extend(record.query.iter().filter_map(|(n, v)| route.recorded_query.permit(n, v)));
+        }
+        let finding = |(class, at, mode): &'r (&'static str, String, Mode)| Finding {
+            class,
+            at: SafeText::name(at),
+            mode: *mode,
+        };
+        Self { record, permitted, findings: record.findings.iter().map(finding).collect() }
+    }
+
+    fn request(&self) -> RecordedRequest<'_> {
+        let record = self.record;
+        RecordedRequest {
+            source: Source::of(record.source(), SourceForm::Full),
+            protocol: if record.version == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 },
+            tls: record
+                .connection
+                .tls_version()
+                .map(|version| Tls { version, client: record.connection.client().map(|c| c.thumbprint) }),
+            method: SafeText::name(record.method.as_str()),
+            service: record.route.as_ref().map(|r| &r.service.name),
+            route: record.route.as_ref().map(|r| &*r.template),
+            params: &self.permitted,
+            trace: record.trace,
+        }
+    }
+
+    fn decided(&self) -> Decided<'_> {
+        let record = self.record;
+        Decided {
+            request: self.request(),
+            caller: record.principal.as_deref().map(RecordedCaller::of),
+            rules: &record.rules,
+            generations: record.generations,
+            limit: record.limited,
+            findings: &self.findings,
+        }
+    }
+
+    fn ended(&self, close: Close) -> Ended<'_> {
+        let record = self.record;
+        let outcome = match &record.outcome {
+            Some(End::Served(status)) => Outcome::Served { status: *status },
+            Some(End::Refused(reason, private)) => {
+                Outcome::Refused { reason: *reason, stage: record.stage, private: SafeText::new(private) }
+            }
+            None => Outcome::UpstreamUnknown,
+        };
+        Ended {
+            decided: (!record.decided_apart).then(|| self.decided()),
+            outcome,
+            close,
+            phases: record.phases,
+            bytes_in: record.bytes_in.as_ref().map_or(0, |b| b.get()),
+            bytes_out: record.bytes_out,
+            upstream: record.upstream.as_ref().map(|(endpoint, attempts)| Upstream {
+                endpoint: SafeText::new(endpoint),
+                attempts: *attempts,
+            }),
+        }
+    }
+}
