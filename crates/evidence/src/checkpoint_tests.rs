@@ -57,7 +57,11 @@ fn a_text_that_could_be_read_in_two_ways_is_refused() {
 #[test]
 fn an_origin_must_fit_into_a_note() {
     for bad in ["", "a b", "a+b", "a\nb", "é", &"x".repeat(129)] {
-        assert_eq!(CheckpointKey::new(bad, &Sensitive::new([1; 32])).err(), Some(KeyFault::Origin), "{bad:?}");
+        assert_eq!(
+            CheckpointKey::new(bad, &Sensitive::new([1; 32])).err(),
+            Some(KeyFault::Origin),
+            "{bad:?}"
+        );
     }
 }
 

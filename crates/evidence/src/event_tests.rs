@@ -194,7 +194,8 @@ fn f8_the_formats_quote_their_own_delimiters() {
     each(hostile, &mut |event| {
         let line = line_of(event);
         let [_, cef, ocsf, syslog] = &forms(&line)[..] else { panic!("four forms") };
-        let header: Vec<_> = cef.replace("\\\\", "").replace("\\|", "").splitn(8, '|').map(str::to_owned).collect();
+        let header: Vec<_> =
+            cef.replace("\\\\", "").replace("\\|", "").splitn(8, '|').map(str::to_owned).collect();
         assert_eq!(header.len(), 8, "{cef}");
         assert!(header[6].parse::<u8>().is_ok_and(|n| n <= 10), "{cef}");
         assert!(!cef.contains(" msg=|a=b"), "{cef}");
@@ -306,7 +307,10 @@ fn the_price_of_a_line_is_printed() {
             for sequence in 0..10_000 {
                 out.clear();
                 let (id, time) = (RequestId::new(UnixMillis(5), 1), UnixMillis(5));
-                event.write_json(&Stamp { id, time, worker: 0, sequence, environment: &environment }, &mut out);
+                event.write_json(
+                    &Stamp { id, time, worker: 0, sequence, environment: &environment },
+                    &mut out,
+                );
             }
             (spent, bytes) = (begun.elapsed(), out.len());
         }

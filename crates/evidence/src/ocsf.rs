@@ -116,10 +116,11 @@ fn facts(record: &Record, class: u32, event: &mut Map<String, Value>) {
     put(event, "message", record.value("why"));
     put(event, "count", record.value("count"));
     object(event, "src_endpoint", &[("ip", record.value("source"))]);
-    object(event, "dst_endpoint", &[
-        ("svc_name", record.value("service")),
-        ("name", record.value("upstream")),
-    ]);
+    object(
+        event,
+        "dst_endpoint",
+        &[("svc_name", record.value("service")), ("name", record.value("upstream"))],
+    );
     match class {
         4001 | 4002 => network(record, refused, event),
         6003 => api(record, event),
@@ -147,7 +148,7 @@ fn network(record: &Record, refused: bool, event: &mut Map<String, Value>) {
 fn api(record: &Record, event: &mut Map<String, Value>) {
     let operation = record.value("action").or(record.value("kind")).or(record.value("state"));
     object(event, "api", &[("operation", operation)]);
-    actor(event, record.value("uid"), record.value("actor"));
+    actor(event, record.value("uid").or(record.value("peer")), record.value("actor"));
 }
 
 fn actor(event: &mut Map<String, Value>, uid: Option<&Value>, domain: Option<&Value>) {

@@ -48,7 +48,11 @@ fn every_small_tree_is_the_oracles() {
         assert_eq!(known.root(size), ours.root());
         for index in 0..size {
             let proof = known.inclusion(index, size).expect("all is known");
-            assert_eq!(joined(&proof), theirs.prove_inclusion(index as usize).as_bytes(), "{index} of {size}");
+            assert_eq!(
+                joined(&proof),
+                theirs.prove_inclusion(index as usize).as_bytes(),
+                "{index} of {size}"
+            );
         }
         for old in 1..size {
             let proof = known.consistency(old, size).expect("all is known");

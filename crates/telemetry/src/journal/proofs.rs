@@ -26,6 +26,7 @@ struct Line {
 #[derive(Clone, Debug)]
 pub(super) struct Proved {
     pub(super) checkpoint: Checkpoint,
+    pub(super) note: String,
     pub(super) range: Range,
 }
 
@@ -112,7 +113,7 @@ impl Proofs {
         if !self.whole.join(&range) || self.whole.root() != Some(checkpoint.root) {
             return Err(ProofsFault::Root { line });
         }
-        self.segments.push(Proved { checkpoint, range });
+        self.segments.push(Proved { checkpoint, note: read.note, range });
         Ok(())
     }
 

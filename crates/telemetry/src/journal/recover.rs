@@ -153,7 +153,7 @@ impl Recovery<'_> {
         if self.proofs.whole.root() != Some(checkpoint.root) || checkpoint.segment != number {
             return Err(OpenError::Chain { number });
         }
-        self.proofs.segments.push(proofs::Proved { checkpoint, range });
+        self.proofs.segments.push(proofs::Proved { checkpoint, note, range });
         Ok(())
     }
 

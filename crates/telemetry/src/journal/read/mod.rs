@@ -5,6 +5,7 @@
 //!
 //! INVARIANT: a record is shown only from a frame that was found authentic.
 
+mod prove;
 mod query;
 mod segment;
 mod verify;
@@ -13,6 +14,7 @@ use std::io;
 
 use portcullis_evidence::CheckpointVerifier;
 use portcullis_evidence::segment::JournalKey;
+pub use prove::{Disclosure, NotProved};
 pub use query::{Query, Tail};
 pub use segment::ReadFault;
 pub(super) use segment::{SegmentReader, Step};

@@ -66,7 +66,8 @@ struct Group {
 }
 
 /// What went wrong in a turn.
-enum Trouble {
+#[derive(Debug)]
+pub(super) enum Trouble {
     /// Try again: nothing is lost.
     Writing(io::Error),
     /// Nothing can be promised any more.
@@ -75,7 +76,7 @@ enum Trouble {
 
 /// Whether more is to come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
+pub(super) enum Pace {
     /// It is.
     On,
     /// No: close the segment.
@@ -173,7 +174,7 @@ impl Writer {
     }
 
     /// Takes a turn, and takes it again until it succeeds; `false` if it never will.
-    fn persist(&mut self, clock: &dyn Clock, pace: Pace) -> bool {
+    pub(super) fn persist(&mut self, clock: &dyn Clock, pace: Pace) -> bool {
         if pace == Pace::Last {
             self.note(clock.now(), &Event::Stop);
         }
@@ -188,7 +189,7 @@ impl Writer {
     }
 
     /// SECURITY: from here on no place in the record is given, so nothing is served that would not be recorded.
-    fn complain(&mut self, now: Now, trouble: &Trouble) {
+    pub(super) fn complain(&mut self, now: Now, trouble: &Trouble) {
         let (mode, message, cause) = match trouble {
             Trouble::Writing(cause) => {
                 (Mode::Failing, "the record cannot be written; traffic is refused", cause)
@@ -205,7 +206,7 @@ impl Writer {
         }
     }
 
-    fn turn(&mut self, clock: &dyn Clock, pace: Pace) -> Result<(), Trouble> {
+    pub(super) fn turn(&mut self, clock: &dyn Clock, pace: Pace) -> Result<(), Trouble> {
         let now = clock.now();
         // A group that failed goes first, as it was sealed.
         self.commit(clock)?;
