@@ -1,1 +1,19 @@
-//! The change line, the supervisor's peer: reload, issuers, admin, monitor and alerts.
+//! The control process and the supervisor: the change line, issuers' keys, the monitor and its alerts, administration.
+//!
+//! ```text
+//! files ─ change ─ publish ═ link ═ data planes        issuers ─ keys ─┘
+//!                     └ news ─ monitor ─ alerts          admin: status, metrics, explain, reload
+//! ```
+//!
+//! INVARIANT: nothing here parses what a stranger on the data plane sends.
+//! INVARIANT: a change is all or nothing, recorded either way.
+//!
+//! Not here: compiling (`portcullis-snapshot`), the request line (`portcullis-dataplane`).
+
+pub mod change;
+pub mod files;
+pub mod publish;
+mod run;
+pub mod supervise;
+
+pub use run::{Asked, Control, ControlError, run};

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use portcullis_core::Sensitive;
-use portcullis_telemetry::log::Log;
+use portcullis_core::{Clock as _, Sensitive, SystemClock};
+use portcullis_telemetry::{Level, Log};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
@@ -119,7 +119,7 @@ impl Running {
             program: role.program.display().to_string(),
             cause,
         })?;
-        log.info(&format!("{} started, process {}", role.name, child.id().unwrap_or_default()));
+        say(log, Level::Notice, "started", role.name, &child.id().unwrap_or_default());
         Ok(Self { role, state: State::Alive { child, since: Instant::now() }, wait: QUICKEST })
     }
 
@@ -148,7 +148,7 @@ impl Running {
             self.wait = QUICKEST;
         }
         let told = status.map_or_else(|| "unknown".to_owned(), |s| s.to_string());
-        log.warn(&format!("{} ended ({told}); starting it again in {:?}", self.role.name, self.wait));
+        say(log, Level::Warning, "ended; it is started again", self.role.name, &told);
         self.state = State::Resting { until: Instant::now() + self.wait };
         self.wait = (self.wait * 2).min(SLOWEST);
     }
@@ -156,11 +156,11 @@ impl Running {
     async fn restart(&mut self, log: &Log) {
         self.state = match spawn(&self.role).await {
             Ok(child) => {
-                log.info(&format!("{} started, process {}", self.role.name, child.id().unwrap_or_default()));
+                say(log, Level::Notice, "started again", self.role.name, &child.id().unwrap_or_default());
                 State::Alive { child, since: Instant::now() }
             }
             Err(cause) => {
-                log.error(&format!("cannot start {}: {cause}", self.role.name));
+                say(log, Level::Error, "cannot be started", self.role.name, &cause);
                 State::Resting { until: Instant::now() + SLOWEST }
             }
         };
@@ -184,10 +184,14 @@ impl Running {
         self.send(Signal::TERM);
         let State::Alive { child, .. } = &mut self.state else { return };
         if tokio::time::timeout(Duration::from_secs(40), child.wait()).await.is_err() {
-            log.warn(&format!("{} did not end in time", self.role.name));
+            say(log, Level::Warning, "did not end in time", self.role.name, &"it is ended now");
             let _ = child.kill().await;
         }
     }
+}
+
+fn say(log: &Log, level: Level, message: &'static str, role: &str, fact: &dyn std::fmt::Display) {
+    log.say(SystemClock::default().now().wall, level, message, &[("role", &role), ("is", fact)]);
 }
 
 async fn spawn(role: &Role) -> std::io::Result<Child> {

@@ -1,0 +1,247 @@
+//! The control process: one task that owns the change line, and tasks around it that watch, fetch and tell.
+//!
+//! INVARIANT: it parses no traffic; a fault here, or its death, leaves the data planes serving.
+//! INVARIANT: the first configuration must load, or the process gives up for good and says why.
+//!
+//! Not here: the data plane, the supervisor (`supervise`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_config::Plan;
+use portcullis_core::{ByteSize, Clock, Millis, Problems, RequestId, Sensitive, SystemClock};
+use portcullis_evidence::event::Actor;
+use portcullis_snapshot::keys::Fetched;
+use portcullis_snapshot::signed::{Signer, SignerFault};
+use portcullis_telemetry::home::{Home, HomeError};
+use portcullis_telemetry::journal::{Journal, JournalPlan, QueuePlan, Recorder};
+use portcullis_telemetry::{Level, Log, Metrics};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::change::{Attempt, Changes, Made};
+use crate::publish::{News, Publisher};
+
+/// How *control* is started.
+pub struct Control {
+    /// The configuration's root file.
+    pub config: PathBuf,
+    /// Where data planes connect.
+    pub link: PathBuf,
+    /// The supervisor's life.
+    pub epoch: u64,
+    /// The key that generations are signed with, PKCS#8.
+    pub key: Sensitive<Vec<u8>>,
+}
+
+/// Why *control* ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The first configuration has problems; starting again cannot help.
+    #[error("the configuration does not load:\n{0}")]
+    Configuration(Problems),
+    /// No runtime, socket or signal.
+    #[error("the system gives control no runtime, socket or signal")]
+    System(#[from] std::io::Error),
+    /// The signing key.
+    #[error("control has no signing key")]
+    Key(#[from] SignerFault),
+    /// The journal; what cannot be recorded is not changed.
+    #[error("control's journal cannot be kept")]
+    Journal(#[from] HomeError),
+}
+
+/// Generations are signed again this often.
+const RENEW: Duration = Duration::from_secs(3_600);
+
+/// Runs *control* until it is told to end.
+///
+/// # Errors
+/// It cannot begin.
+pub fn run(control: Control, log: Arc<Log>) -> Result<(), ControlError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Process::begin(control, log)?.run().await })
+}
+
+/// What asks for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// SIGHUP.
+    Signal,
+    /// A file changed.
+    File,
+    /// An administrator.
+    Admin(u32),
+}
+
+struct Process {
+    changes: Changes,
+    publisher: Publisher,
+    clock: Arc<dyn Clock>,
+    log: Arc<Log>,
+    journal: Journal,
+    fetched: watch::Receiver<Arc<Fetched>>,
+    plans: watch::Sender<Arc<Plan>>,
+    reloads: mpsc::Receiver<u32>,
+}
+
+impl Process {
+    fn begin(control: Control, log: Arc<Log>) -> Result<Self, ControlError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let signer = Signer::from_pkcs8(&control.key)?;
+        let mut changes = Changes::new(control.config, signer, control.epoch);
+        let none = Arc::new(Fetched::default());
+        let now = clock.now();
+        let (signed, plan) = match changes.attempt(&none, now.wall) {
+            Ok(Attempt::New(signed, plan)) => (signed, plan),
+            Ok(Attempt::Same) => return Err(ControlError::Configuration(Problems::default())),
+            Err(problems) => return Err(ControlError::Configuration(problems)),
+        };
+        let metrics = Arc::new(Metrics::default());
+        let journal = open_journal(&plan, &clock, &metrics, &log)?;
+        let (news_out, news) = mpsc::channel(1_024);
+        let publisher = Publisher::new(news_out);
+        publisher.publish(*signed);
+        publisher.listen(&control.link)?;
+        let (plans, _) = watch::channel(Arc::clone(&plan));
+        let surroundings =
+            Surroundings { clock: &clock, log: &log, metrics: &metrics, recorder: &journal.process() };
+        let (fetched, reloads) = surroundings.start(&publisher, &plans, news);
+        let process = Self { changes, publisher, clock, log, journal, fetched, plans, reloads };
+        process.note(Actor::File, None);
+        Ok(process)
+    }
+
+    async fn run(mut self) -> Result<(), ControlError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut look = tokio::time::interval(Duration::from_secs(1));
+        let mut renew = tokio::time::interval_at(tokio::time::Instant::now() + RENEW, RENEW);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => self.reload(Asked::Signal),
+                Some(uid) = self.reloads.recv() => self.reload(Asked::Admin(uid)),
+                Ok(()) = self.fetched.changed() => self.send_keys(),
+                _ = renew.tick() => self.renew(),
+                _ = look.tick() => if self.changes.stale() { self.reload(Asked::File) },
+            }
+        }
+        self.journal.stop();
+        Ok(())
+    }
+
+    fn reload(&mut self, asked: Asked) {
+        let now = self.clock.now().wall;
+        let fetched = Arc::clone(&self.fetched.borrow());
+        let actor = match asked {
+            Asked::Signal => Actor::Signal,
+            Asked::File => Actor::File,
+            Asked::Admin(uid) => Actor::Uid(uid),
+        };
+        match self.changes.attempt(&fetched, now) {
+            Ok(Attempt::Same) => {}
+            Ok(Attempt::New(signed, plan)) => {
+                self.publisher.publish(*signed);
+                self.plans.send_replace(plan);
+                self.log.say(now, Level::Notice, "the configuration was reloaded", &[]);
+                self.note(actor, None);
+            }
+            Err(problems) => {
+                let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
+                let count = problems.count();
+                let facts: [(&str, &dyn std::fmt::Display); 2] = [("problems", &count), ("first", &first)];
+                self.log.say(
+                    now,
+                    Level::Error,
+                    "the configuration does not load; the one before stays",
+                    &facts,
+                );
+                self.note(actor, Some(&problems));
+            }
+        }
+    }
+
+    fn send_keys(&mut self) {
+        let fetched = Arc::clone(&self.fetched.borrow());
+        if let Some(signed) = self.changes.sign_keys(&fetched, self.clock.now().wall) {
+            self.publisher.publish(signed);
+        }
+    }
+
+    fn renew(&mut self) {
+        if let Some(signed) = self.changes.renew(self.clock.now().wall) {
+            self.publisher.publish(signed);
+        }
+    }
+
+    fn note(&self, actor: Actor<'_>, problems: Option<&Problems>) {
+        let now = self.clock.now();
+        let detail = problems.and_then(|p| p.iter().next()).map(ToString::to_string).unwrap_or_default();
+        let made = Made { actor, hash: self.changes.hash(), problems, detail: &detail };
+        let recorder: Recorder = self.journal.process();
+        self.changes.record(&recorder, &made, now, fresh_id(now.wall));
+    }
+}
+
+/// An id for an event of the process.
+pub(crate) fn fresh_id(now: portcullis_core::UnixMillis) -> RequestId {
+    let mut bytes = [0; 16];
+    // Without randomness the time alone tells events apart.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    RequestId::new(now, u128::from_be_bytes(bytes))
+}
+
+fn open_journal(
+    plan: &Plan,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    log: &Arc<Log>,
+) -> Result<Journal, ControlError> {
+    let queue = QueuePlan { slots: 64, rated: 500 };
+    let quota = ByteSize::kib(256 * 1024);
+    let numbers = JournalPlan::new(plan.environment.name().clone(), 1, queue, quota);
+    let numbers = numbers.and_then(|n| n.segments(ByteSize::kib(8 * 1024), Millis::from_secs(24 * 3_600)));
+    let numbers = numbers.map_err(|fault| std::io::Error::other(fault.to_string()))?;
+    let home = Home {
+        folder: &std::path::Path::new(&*plan.state.directory).join("control"),
+        origin: "control",
+        secret: plan.audit.key.as_ref().map(portcullis_config::plan::Secret::expose),
+        plan: numbers,
+        clock: Arc::clone(clock),
+        metrics: Arc::clone(metrics),
+        log: Arc::clone(log),
+        mirror: None,
+    };
+    Ok(home.open()?)
+}
+
+/// What the tasks around the change line stand on.
+struct Surroundings<'s> {
+    clock: &'s Arc<dyn Clock>,
+    log: &'s Arc<Log>,
+    metrics: &'s Arc<Metrics>,
+    recorder: &'s Recorder,
+}
+
+impl Surroundings<'_> {
+    /// Starts issuers, monitor, alerts and admin.
+    fn start(
+        &self,
+        publisher: &Publisher,
+        plans: &watch::Sender<Arc<Plan>>,
+        mut news: mpsc::Receiver<News>,
+    ) -> (watch::Receiver<Arc<Fetched>>, mpsc::Receiver<u32>) {
+        let _ = (self.clock, self.log, self.metrics, self.recorder, publisher, plans);
+        let (fetched_out, fetched) = watch::channel(Arc::new(Fetched::default()));
+        let (reload, reloads) = mpsc::channel(4);
+        tokio::spawn(async move {
+            let _keep = (fetched_out, reload);
+            while news.recv().await.is_some() {}
+        });
+        (fetched, reloads)
+    }
+}
