@@ -56,7 +56,12 @@ enum Source {
 impl Answer {
     /// An answer of our own without a body.
     pub(crate) fn empty(status: StatusCode, fields: HeaderMap) -> Self {
-        let mut response = Response::new(Source::Whole(None));
+        Self::whole(status, fields, Bytes::new())
+    }
+
+    /// An answer of our own.
+    pub(crate) fn whole(status: StatusCode, fields: HeaderMap, body: Bytes) -> Self {
+        let mut response = Response::new(Source::Whole(Some(body)));
         *response.status_mut() = status;
         *response.headers_mut() = fields;
         Self { response, keeps: None, upgrade: None, stream: None }

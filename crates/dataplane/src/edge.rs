@@ -27,6 +27,9 @@ use crate::link::{self, Link};
 use crate::running::Running;
 use crate::settings;
 
+/// How long one key signs internal tokens.
+const ROTATE: Duration = Duration::from_secs(3_600);
+
 /// How an edge is started.
 #[derive(Clone, Debug)]
 pub struct Edge {
@@ -62,6 +65,7 @@ pub enum EdgeError {
 ///
 /// # Errors
 /// It cannot begin.
+#[expect(clippy::needless_pass_by_value, reason = "the door has no more use for it")]
 pub fn run(edge: Edge, log: Arc<Log>) -> Result<(), EdgeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -112,11 +116,13 @@ impl Process {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut beat = tokio::time::interval(Duration::from_secs(1));
+        let mut rotate = tokio::time::interval_at(tokio::time::Instant::now() + ROTATE, ROTATE);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = beat.tick() => self.report(),
+                _ = rotate.tick() => self.rotate(),
                 message = self.link.from_control.recv() => match message {
                     Some(ToEdge::Generation(signed)) => self.generation(*signed).await?,
                     Some(ToEdge::Ask(number, question)) => self.answer(number, question).await,
@@ -127,6 +133,15 @@ impl Process {
         match self.running.take() {
             Some(running) => running.drain(&self.log, self.clock.now().wall).await,
             None => Err(EdgeError::Early),
+        }
+    }
+
+    /// The next key of the internal tokens signs from now on.
+    fn rotate(&self) {
+        let rotated = self.running.as_ref().map(Running::rotate);
+        if let Some(Err(fault)) = rotated {
+            let now = self.clock.now().wall;
+            self.log.say(now, Level::Error, "the key of the internal tokens stays", &[("because", &fault)]);
         }
     }
 

@@ -37,6 +37,7 @@ mod shape;
 mod streams;
 mod trace;
 mod upgrade;
+mod well_known;
 mod worker;
 
 pub use edge::{Edge, EdgeError, run};

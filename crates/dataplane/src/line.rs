@@ -30,7 +30,7 @@ use crate::answer::{self, Answer, AnswerBody};
 use crate::connection::Connection;
 use crate::core_state::Core;
 use crate::record::Record;
-use crate::{admit, authorise, cors, forward, frame, identify, route, select, shape};
+use crate::{admit, authorise, cors, forward, frame, identify, route, select, shape, well_known};
 
 /// Serves one request: whatever happens, there is an answer and a record.
 pub(crate) async fn serve(
@@ -57,6 +57,9 @@ async fn life(
     record.at(Stage::Admit);
     let snapshot = core.snapshot()?;
     let admitted = admit::admit(core, framed, record)?;
+    if let Some(own) = well_known::answer(core, &admitted.framed) {
+        return Ok(own);
+    }
 
     record.at(Stage::Identify);
     let door = route::find(&snapshot, &admitted.framed);

@@ -152,7 +152,7 @@ impl Record {
         let spent = u32::try_from(spent).unwrap_or(u32::MAX);
         match self.stage {
             Stage::Frame | Stage::Admit | Stage::Route => {
-                self.phases.head = self.phases.head.saturating_add(spent)
+                self.phases.head = self.phases.head.saturating_add(spent);
             }
             Stage::Identify => self.phases.identify = spent,
             Stage::Authorise => self.phases.authorise = spent,

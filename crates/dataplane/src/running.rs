@@ -17,7 +17,7 @@ use portcullis_snapshot::link::{Reply, Status};
 use portcullis_snapshot::plan::Plan;
 use portcullis_telemetry::journal::Journal;
 use portcullis_telemetry::{Level, Log, Metrics};
-use portcullis_token::{Minter, MinterRules, Revocations};
+use portcullis_token::{MintFault, Minter, MinterRules, Revocations};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admit::InFlight;
@@ -100,6 +100,13 @@ impl Running {
     pub(crate) fn swap(&self, snapshot: Arc<Snapshot>) {
         self.shared.in_flight.cap(snapshot.plan.gateway.limits.in_flight);
         self.shared.snapshot.store(Some(snapshot));
+    }
+
+    /// Lets the next key sign internal tokens.
+    pub(crate) fn rotate(&self) -> Result<(), MintFault> {
+        let rotated = self.shared.minter.load().rotated()?;
+        self.shared.minter.store(Arc::new(rotated));
+        Ok(())
     }
 
     fn start(&mut self, plan: &Plan, count: u16, watch: &Drain) -> Result<(), EdgeError> {
