@@ -28,6 +28,8 @@ pub mod io;
 pub mod limits;
 pub mod meter;
 mod pace;
+#[cfg(test)]
+mod tests;
 
 pub use fault::{Fault, Flaw, Leg};
 pub use io::{Downstream, DownstreamHandle, ExpectedAnswer, Upstream, UpstreamHandle};

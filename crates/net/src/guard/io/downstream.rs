@@ -48,7 +48,7 @@ impl<S> Downstream<S> {
     /// Guards `inner`, on which nothing has been read yet.
     #[must_use]
     pub fn new(inner: S, limits: Limits, timeouts: Timeouts) -> (Self, DownstreamHandle) {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new());
         let handle = DownstreamHandle { shared: Arc::clone(&shared) };
         let guard = Self {
             inner,

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::super::fault::{Fault, Flaw, Leg};
 use super::super::h1::ExpectedAnswer;
 
@@ -24,12 +26,15 @@ pub(super) enum Wish {
 }
 
 /// One connection's shared state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
+    born: Instant,
     /// Heads given to hyper, requests that the service took, answers that it finished.
     emitted: AtomicU64,
     taken: AtomicU64,
     answered: AtomicU64,
+    /// When the last answer was finished, in nanoseconds since `born`.
+    answered_at: AtomicU64,
     /// One more than the number of the flaw; zero while there is none.
     flaw: AtomicU8,
     /// The request that is a refusal; zero while there is none.
@@ -45,6 +50,25 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            born: Instant::now(),
+            emitted: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            answered_at: AtomicU64::new(0),
+            flaw: AtomicU8::new(0),
+            refused: AtomicU64::new(0),
+            wish: AtomicU8::new(0),
+            expected: AtomicU8::new(0),
+            asked_at: AtomicU64::new(0),
+            body_idle_ms: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            waker: Mutex::new(None),
+        }
+    }
+
     pub(super) fn came(&self, count: usize) {
         self.bytes_in.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Relaxed);
     }
@@ -62,10 +86,16 @@ impl Shared {
         self.emitted.load(Relaxed)
     }
 
-    /// Whether every head that hyper got has been answered.
-    pub(super) fn is_idle(&self) -> bool {
-        let emitted = self.emitted.load(Relaxed);
-        self.taken.load(Relaxed) >= emitted && self.answered.load(Relaxed) >= emitted
+    /// Since when every head that hyper got has been answered; the connection's birth when it got none.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.answered.load(Relaxed) >= self.emitted.load(Relaxed);
+        is_idle.then(|| self.born.checked_add(Duration::from_nanos(self.answered_at.load(Relaxed)))).flatten()
+    }
+
+    fn answered(&self) {
+        let since = Instant::now().saturating_duration_since(self.born);
+        self.answered_at.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.answered.fetch_add(1, Relaxed);
     }
 
     /// `fault` was found inside a body, or where nothing can be answered.
@@ -161,7 +191,7 @@ impl DownstreamHandle {
     /// The service calls this once for each request when its answer's body has ended or was dropped. Until then the
     /// connection is not idle.
     pub fn answered(&self) {
-        self.shared.answered.fetch_add(1, Relaxed);
+        self.shared.answered();
     }
 
     /// Opens the tunnel: the answer to the upgrade request is 101 and bytes are passed both ways from now on. Without

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -38,14 +39,6 @@ pub(super) enum Mode {
     Ended,
 }
 
-/// What is being waited for outside a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    FirstByte,
-    Head,
-    NextRequest,
-}
-
 /// The reading side of a caller's connection.
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -58,8 +51,8 @@ pub(super) struct Intake {
     timeouts: Timeouts,
     body: Pace,
     alarm: Alarm,
-    /// When the wait outside a body began.
-    since: Option<(Wait, Instant)>,
+    /// When the head that is being waited for began.
+    head_since: Option<Instant>,
 }
 
 impl Intake {
@@ -73,7 +66,7 @@ impl Intake {
             timeouts,
             body: Pace::new(timeouts.body),
             alarm: Alarm::default(),
-            since: None,
+            head_since: None,
         }
     }
 
@@ -185,42 +178,41 @@ impl Intake {
 
     /// `Ready` when the caller let a deadline pass; the mode says what that came to.
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_in_body = self.framer.place() == Place::Body;
         let now = Instant::now();
-        let deadline = if is_in_body { Some(self.body.waits(now)) } else { self.deadline(now) };
-        let Some(deadline) = deadline else { return Poll::Pending };
-        ready!(self.alarm.poll(cx, deadline));
-        match self.since {
-            _ if is_in_body => self.too_slow(Flaw::SlowBody),
-            Some((Wait::Head, _)) => self.too_slow(Flaw::SlowHead),
-            _ => self.mode = Mode::Ended,
+        let is_in_head = self.framer.is_in_head(&self.rest);
+        let since = is_in_head.then(|| *self.head_since.get_or_insert(now));
+        self.head_since = since;
+        if self.framer.place() == Place::Body {
+            let deadline = self.body.waits(now);
+            ready!(self.alarm.poll(cx, deadline));
+            self.too_slow(Flaw::SlowBody);
+        } else if let Some(since) = since {
+            ready!(self.alarm.poll(cx, plus(since, self.timeouts.head)));
+            self.too_slow(Flaw::SlowHead);
+        } else {
+            ready!(self.alarm.poll(cx, self.idle_deadline(now)));
+            self.mode = Mode::Ended;
         }
         Poll::Ready(())
+    }
+
+    /// When a connection that waits for a request ends. While an answer is under way that moves on with the clock:
+    /// hyper does not ask again when it is done, so the alarm must already be set.
+    fn idle_deadline(&self, now: Instant) -> Instant {
+        match self.shared.idle_since() {
+            Some(since) if self.shared.heads() == 0 => plus(since, self.timeouts.head),
+            Some(since) => plus(since, self.timeouts.idle),
+            None => plus(now, self.timeouts.idle),
+        }
     }
 
     fn too_slow(&mut self, flaw: Flaw) {
         let fault = self.framer.break_off(flaw);
         self.break_off(fault);
     }
+}
 
-    /// The deadline outside a body, if anything is waited for but our own answer.
-    fn deadline(&mut self, now: Instant) -> Option<Instant> {
-        let wait = if self.framer.is_in_head(&self.rest) {
-            Some((Wait::Head, self.timeouts.head))
-        } else if self.shared.heads() == 0 {
-            Some((Wait::FirstByte, self.timeouts.head))
-        } else {
-            self.shared.is_idle().then_some((Wait::NextRequest, self.timeouts.idle))
-        };
-        let Some((wait, span)) = wait else {
-            self.since = None;
-            return None;
-        };
-        let since = match self.since {
-            Some((what, since)) if what == wait => since,
-            _ => now,
-        };
-        self.since = Some((wait, since));
-        since.checked_add(span)
-    }
+/// Later by `span`, or at once if there is no such time.
+fn plus(at: Instant, span: Duration) -> Instant {
+    at.checked_add(span).unwrap_or(at)
 }

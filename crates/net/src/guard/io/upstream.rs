@@ -56,7 +56,7 @@ impl<S> Upstream<S> {
     /// Guards `inner`, on which nothing has been read or written yet.
     #[must_use]
     pub fn new(inner: S, limits: Limits, timeouts: UpstreamTimeouts) -> (Self, UpstreamHandle) {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new());
         let handle = UpstreamHandle { shared: Arc::clone(&shared) };
         let intake = Answers {
             framer: ResponseFramer::new(limits),

@@ -1,0 +1,6 @@
+//! The guard against other readers: hyper's own server, httparse, and the public framing vectors.
+
+mod against_hyper;
+mod corpus;
+mod readers;
+mod vectors;
