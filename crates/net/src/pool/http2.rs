@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Context;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -16,12 +17,14 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::error::{ExchangeFault, after_sending, is_unprocessed};
+use super::heard::{Heard, Listener};
 use super::{ConnectFault, PoolSettings, SendError, Timeouts, stream};
 
-type Io = TokioIo<stream::Stream>;
+type Io = TokioIo<Heard>;
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Windows for answers: large enough for a fast service, small enough that one stalled caller holds little.
@@ -61,36 +64,64 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<AnyError>,
 {
+    /// Starts HTTP/2 and waits for the upstream's settings.
     pub(super) async fn open(
         stream: stream::Stream,
         ends: Instant,
         settings: &PoolSettings,
     ) -> Result<Rc<Self>, ConnectFault> {
+        let listener = Listener::default();
+        let stream = Heard::new(stream, Rc::clone(&listener));
         let start = Builder::new(LocalExec)
             .timer(TokioTimer::new())
             .adaptive_window(false)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            // None before the upstream has said how many: those beyond its limit would be refused.
+            .initial_max_send_streams(0)
             .max_header_list_size(u32::try_from(settings.answers.head).unwrap_or(u32::MAX))
             .keep_alive_interval(settings.http2_ping)
             .keep_alive_timeout(settings.http2_ping)
             .handshake(TokioIo::new(stream));
         let (sender, driver) = start.await.map_err(|cause| ConnectFault::Http(ExchangeFault(cause)))?;
-        let permitted = Rc::new(Cell::new(driver.current_max_send_streams()));
-        tokio::task::spawn_local(drive(driver, Rc::clone(&permitted)));
+        let permitted = Rc::new(Cell::new(0));
+        let (started, has_started) = oneshot::channel();
+        let start = Start { listener, started: Some(started), permitted: Rc::clone(&permitted) };
+        tokio::task::spawn_local(drive(driver, start));
+        // An end before the start is seen by whoever uses the connection.
+        let _ = has_started.await;
         Ok(Rc::new(Self { sender: RefCell::new(sender), open: Cell::new(0), permitted, ends }))
     }
 }
 
+/// What the driver tells about a connection.
+struct Start {
+    listener: Listener,
+    started: Option<oneshot::Sender<()>>,
+    permitted: Rc<Cell<usize>>,
+}
+
+impl Start {
+    fn note(&mut self, permitted: usize, cx: &Context<'_>) {
+        self.permitted.set(permitted);
+        match permitted {
+            0 if self.started.is_some() => self.listener.set(Some(cx.waker().clone())),
+            0 => {}
+            // Nobody waits any more if sending fails.
+            _ => drop(self.started.take().map(|started| started.send(()))),
+        }
+    }
+}
+
 /// Ends by itself when the last sender and stream are gone, or with the connection; its error reaches the streams.
-async fn drive<B>(mut driver: Connection<Io, B, LocalExec>, permitted: Rc<Cell<usize>>)
+async fn drive<B>(mut driver: Connection<Io, B, LocalExec>, mut start: Start)
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<AnyError>,
 {
     poll_fn(|cx| {
         let moved = Pin::new(&mut driver).poll(cx);
-        permitted.set(driver.current_max_send_streams());
+        start.note(driver.current_max_send_streams(), cx);
         moved.map(drop)
     })
     .await;

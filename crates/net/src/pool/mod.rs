@@ -21,6 +21,7 @@
 
 mod answer;
 mod error;
+mod heard;
 mod http1;
 mod http2;
 mod slot;

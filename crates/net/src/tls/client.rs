@@ -65,7 +65,7 @@ pub struct ClientTlsSource<'a> {
 #[derive(Debug)]
 pub struct ClientTls {
     number: u64,
-    connector: Arc<ClientConfig>,
+    pub(super) connector: Arc<ClientConfig>,
     name: ServerName<'static>,
     expected: Expected,
     protocol: Protocol,

@@ -23,6 +23,8 @@ mod server;
 mod spiffe;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use client::{ClientStream, ClientTls, ClientTlsSource, Connected, Expected, Roots};
 pub use error::TlsError;

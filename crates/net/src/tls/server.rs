@@ -69,7 +69,7 @@ pub enum ClientAuth<'a> {
 /// A listener's TLS.
 #[derive(Debug)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
+    pub(super) config: Arc<ServerConfig>,
     book: Arc<Book>,
     asked: Asked,
 }

@@ -1,1 +1,0 @@
-//! Against peers in this process.
