@@ -42,8 +42,8 @@ impl Pace {
 
     /// `bytes` moved at `now`.
     pub(super) fn moved(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
-        let Some(since) = self.since.take() else { return };
-        let left = self.credit.saturating_sub(now().saturating_duration_since(since));
+        let waited = self.since.take().map_or(Duration::ZERO, |since| now().saturating_duration_since(since));
+        let left = self.credit.saturating_sub(waited);
         let earned = self.per_byte.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.credit = left.saturating_add(earned).min(self.grace);
     }
@@ -108,6 +108,15 @@ mod tests {
             });
             assert_eq!(lived, lives, "{bytes} bytes a second");
         }
+    }
+
+    #[test]
+    fn bytes_that_come_without_a_wait_count_too() {
+        let (mut pace, start) = pace();
+        pace.waits(start);
+        pace.moved(1, || start + Duration::from_secs(9));
+        pace.moved(700, || unreachable!("nobody waited"));
+        assert_eq!(pace.credit, Duration::from_millis(8_010));
     }
 
     #[test]

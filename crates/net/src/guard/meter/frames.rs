@@ -105,6 +105,10 @@ impl Scanner {
         self.preface.is_empty() && self.have == 0 && self.left == 0
     }
 
+    pub(super) fn is_in_preface(&self) -> bool {
+        !self.preface.is_empty()
+    }
+
     /// Reads `bytes` and tells `on` what it sees.
     pub(super) fn scan(
         &mut self,
@@ -273,7 +277,7 @@ mod tests {
                 rest = more;
             }
             let whole = events(&[&wire]);
-            prop_assert_eq!(events(&pieces), whole.clone());
+            prop_assert_eq!(&events(&pieces), &whole);
             let heads = whole.expect("well formed").iter().filter(|e| matches!(e, Event::Frame(_))).count();
             prop_assert_eq!(heads, frames.len());
         }

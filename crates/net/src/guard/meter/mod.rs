@@ -158,8 +158,6 @@ impl Gauge {
             Ok(())
         })?;
         if body > 0 {
-            // A pause must have begun for bytes to end it.
-            self.stall.waits(Instant::now());
             self.stall.moved(body, Instant::now);
         }
         self.settle();
@@ -176,6 +174,11 @@ impl Gauge {
     /// Whether the peer has begun something that it must end: the preface, a frame, a header block.
     fn is_partial(&self) -> bool {
         !self.from_peer.is_at_boundary() || self.counts.is_in_block()
+    }
+
+    fn partial_flaw(&self) -> Flaw {
+        let is_head = self.counts.is_in_block() || self.from_peer.is_in_preface();
+        if is_head { Flaw::SlowHead } else { Flaw::SlowBody }
     }
 
     /// GOAWAY with ENHANCE_YOUR_CALM, if a frame may stand here (RFC 9113 §6.8, §7).
@@ -242,7 +245,7 @@ impl<S: AsyncWrite + Unpin> Meter<S> {
         let Some((late, deadline)) = self.late(Instant::now()) else { return Poll::Pending };
         ready!(self.alarm.poll(cx, deadline));
         Poll::Ready(match late {
-            Late::Incoming => Err(self.break_off(Flaw::SlowHead, cx)),
+            Late::Incoming => Err(self.break_off(self.gauge.partial_flaw(), cx)),
             Late::Stalled => Err(self.break_off(Flaw::StalledStreams, cx)),
             Late::Idle => {
                 self.state = State::Idle;
@@ -264,8 +267,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Meter<S> {
             Poll::Pending => this.poll_late(cx),
             Poll::Ready(()) => {
                 let came = buf.filled().get(before..).unwrap_or_default();
-                let result = this.gauge.received(came);
-                Poll::Ready(result.map_err(|flaw| this.break_off(flaw, cx)))
+                let Err(flaw) = this.gauge.received(came) else { return Poll::Ready(Ok(())) };
+                // What was read is not for hyper any more.
+                buf.set_filled(before);
+                Poll::Ready(Err(this.break_off(flaw, cx)))
             }
         }
     }
