@@ -17,6 +17,8 @@ use crate::{Permitted, SafeText};
 
 /// The version of the line's form.
 const VERSION: u64 = 1;
+/// How many rules, parameters or findings one line lists; more are counted.
+const LISTED: usize = 32;
 
 impl Event<'_> {
     /// Appends the event to `out` as one JSON object, without a line end.
@@ -57,15 +59,22 @@ fn decided(line: &mut Object<'_>, event: &Decided<'_>) {
         line.object("caller", |inner| caller(inner, who));
     }
     if !event.rules.is_empty() {
-        line.list("rules", event.rules, |out, rule| json::text(out, SafeText::name(rule)));
+        let rules = event.rules.iter().take(LISTED);
+        line.list("rules", rules, |out, rule| json::text(out, SafeText::name(rule)));
+        line.nonzero("rules_more", beyond(event.rules.len()));
     }
     line.object("gen", |inner| generations(inner, &event.generations));
     if let Some(limit) = event.limit {
         line.word("limit", limit.word());
     }
     if !event.findings.is_empty() {
-        line.list("findings", event.findings, finding);
+        line.list("findings", event.findings.iter().take(LISTED), finding);
+        line.nonzero("findings_more", beyond(event.findings.len()));
     }
+}
+
+fn beyond(count: usize) -> u64 {
+    u64::try_from(count.saturating_sub(LISTED)).unwrap_or(u64::MAX)
 }
 
 fn request(line: &mut Object<'_>, event: &Request<'_>) {
@@ -89,7 +98,7 @@ fn request(line: &mut Object<'_>, event: &Request<'_>) {
 }
 
 fn params(line: &mut Object<'_>, params: &[Permitted<'_>]) {
-    for param in params {
+    for param in params.iter().take(LISTED) {
         line.listed(SafeText::name(param.name()), param.value());
     }
 }

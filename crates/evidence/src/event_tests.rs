@@ -226,6 +226,23 @@ fn c13_text_is_cut_and_the_cut_is_counted() {
     assert_eq!(SafeText::name(&wide).to_string(), format!("{}[+136]", "é".repeat(32)));
 }
 
+/// The longest line that hostile text can make is still one that is read back.
+#[test]
+fn c13_lists_are_cut_and_the_cut_is_counted() {
+    let hostile = "\u{202e}".repeat(1000);
+    let rules: Vec<Arc<str>> = (0..1000).map(|_| hostile.as_str().into()).collect();
+    let finding = Finding { class: "unknown-parameter", at: SafeText::name(&hostile), mode: Mode::Enforce };
+    let findings = vec![finding; 1000];
+    each(&hostile, &mut |event| {
+        let Event::Decided(decided) = event else { return };
+        let line = line_of(&Event::Decided(Decided { rules: &rules, findings: &findings, ..*decided }));
+        let record = Record::parse(line.as_bytes()).expect("a record");
+        assert_eq!(record.number("rules_more"), Some(968));
+        assert_eq!(record.number("findings_more"), Some(968));
+        assert!(line.len() < 32 * 1024, "{}", line.len());
+    });
+}
+
 #[test]
 fn every_event_is_written_as_agreed() {
     let mut lines = String::new();

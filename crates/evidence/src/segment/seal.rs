@@ -2,6 +2,8 @@
 
 use super::keys::SegmentKeys;
 use super::{ENTRY_HEAD, Entry, Header, JournalKey, Kind, LARGEST_CONTENT, PREFIX_LENGTH, SegmentFault};
+use crate::leaf::leaf_of_salted;
+use crate::merkle::Hash;
 use crate::sequence::Sequences;
 
 /// Seals the frames of one segment, in order.
@@ -14,20 +16,21 @@ pub struct Sealer {
 pub struct Contents(Vec<u8>);
 
 impl Contents {
-    /// Adds a record; `false`, and nothing done, if the frame has no room for it.
+    /// Adds a record and returns its leaf; `None`, and nothing done, if the frame has no room for it.
     #[must_use]
-    pub fn push(&mut self, entry: &Entry<'_>) -> bool {
-        let Ok(length) = u32::try_from(entry.line.len()) else { return false };
+    pub fn push(&mut self, entry: &Entry<'_>) -> Option<Hash> {
+        let length = u32::try_from(entry.line.len()).ok()?;
         if self.0.len().saturating_add(ENTRY_HEAD).saturating_add(entry.line.len()) > LARGEST_CONTENT {
-            return false;
+            return None;
         }
         self.0.extend_from_slice(&length.to_be_bytes());
         self.0.extend_from_slice(&entry.place.worker.to_be_bytes());
         self.0.extend_from_slice(&entry.place.sequence.to_be_bytes());
         self.0.extend_from_slice(&entry.place.time.0.to_be_bytes());
+        let salted = self.0.len();
         self.0.extend_from_slice(&entry.salt);
         self.0.extend_from_slice(entry.line);
-        true
+        self.0.get(salted..).map(|salted| leaf_of_salted(entry.place, salted))
     }
 
     /// The bytes so far.

@@ -20,7 +20,8 @@ fn contents(lines: &[&[u8]]) -> Contents {
     let mut contents = Contents::default();
     for (number, line) in lines.iter().enumerate() {
         let place = Place { worker: 1, sequence: number as u64 + 1, time: UnixMillis(5) };
-        assert!(contents.push(&Entry { place, salt: [3; 16], line }));
+        let entry = Entry { place, salt: [3; 16], line };
+        assert_eq!(contents.push(&entry), Some(entry.leaf()));
     }
     contents
 }
@@ -149,9 +150,9 @@ fn a_frame_takes_no_more_than_it_can_hold() {
     let mut contents = Contents::default();
     let place = Place { worker: 1, sequence: 1, time: UnixMillis(5) };
     let line = vec![b'x'; LARGEST_CONTENT - ENTRY_HEAD + 1];
-    assert!(!contents.push(&Entry { place, salt: [0; 16], line: &line }));
+    assert_eq!(contents.push(&Entry { place, salt: [0; 16], line: &line }), None);
     assert!(contents.is_empty());
-    assert!(contents.push(&Entry { place, salt: [0; 16], line: &line[1..] }));
+    assert!(contents.push(&Entry { place, salt: [0; 16], line: &line[1..] }).is_some());
     assert_eq!(contents.len(), LARGEST_CONTENT);
 }
 

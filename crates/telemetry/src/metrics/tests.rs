@@ -89,3 +89,17 @@ fn every_reason_is_counted_under_its_own_word() {
         assert!(text.lines().any(|have| have == line), "{line}");
     }
 }
+
+/// The names are an interface: dashboards and alert rules hold them. A change is made here on purpose.
+#[test]
+fn the_names_are_those_that_were_agreed() {
+    let have: String = Metrics::default().encode().lines().filter(|l| l.starts_with("# TYPE")).fold(
+        String::new(),
+        |mut all, line| {
+            all.push_str(line.trim_start_matches("# TYPE "));
+            all.push('\n');
+            all
+        },
+    );
+    assert_eq!(have, include_str!("names.golden"));
+}

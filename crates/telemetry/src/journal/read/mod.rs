@@ -62,8 +62,11 @@ impl JournalReader {
         Ok(segments.iter().map(|segment| segment.number).collect())
     }
 
-    fn segment(&self, number: u64) -> Result<SegmentReader, ReadError> {
-        let opened = SegmentReader::open(&*self.storage, &self.key, number);
-        opened.map_err(|cause| ReadError::Segment { number, cause })
+    /// Opens a segment; `None` if retention deleted it since it was listed.
+    fn segment(&self, number: u64) -> Result<Option<SegmentReader>, ReadError> {
+        match SegmentReader::open(&*self.storage, &self.key, number) {
+            Err(fault) if fault.is_absent() && !self.numbers()?.contains(&number) => Ok(None),
+            opened => opened.map(Some).map_err(|cause| ReadError::Segment { number, cause }),
+        }
     }
 }

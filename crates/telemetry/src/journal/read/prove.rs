@@ -114,9 +114,9 @@ impl JournalReader {
     }
 
     fn leaves(&self, number: u64, id: RequestId) -> Result<Leaves, ReadError> {
-        let mut segment = self.segment(number)?;
         let failed = |cause| ReadError::Segment { number, cause };
         let (id, mut leaves) = (id.to_string(), Leaves { hashes: Vec::new(), found: Vec::new() });
+        let Some(mut segment) = self.segment(number)? else { return Ok(leaves) };
         loop {
             match segment.next().map_err(failed)? {
                 Step::Frame(Frame::Records(entries)) => {

@@ -55,7 +55,7 @@ impl JournalReader {
         mut show: impl FnMut(&Record, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         for number in self.numbers()? {
-            let mut segment = self.segment(number)?;
+            let Some(mut segment) = self.segment(number)? else { continue };
             if query.until.is_some_and(|until| segment.header().time >= until) {
                 break;
             }
@@ -77,7 +77,8 @@ impl JournalReader {
     /// The newest segment cannot be read.
     pub fn tail(self) -> Result<Tail, ReadError> {
         let newest = self.numbers()?.last().copied();
-        let mut tail = Tail { at: newest.map(|number| self.segment(number)).transpose()?, reader: self };
+        let at = newest.map(|number| self.segment(number)).transpose()?.flatten();
+        let mut tail = Tail { at, reader: self };
         tail.poll(&mut |_, _| ControlFlow::Continue(()))?;
         Ok(tail)
     }
@@ -109,7 +110,7 @@ impl Tail {
             let Some(next) = self.reader.numbers()?.into_iter().find(|next| *next > number) else {
                 return Ok(());
             };
-            self.at = Some(self.reader.segment(next)?);
+            self.at = self.reader.segment(next)?;
         }
         Ok(())
     }

@@ -24,6 +24,13 @@ pub enum ReadFault {
     AfterEnd,
 }
 
+impl ReadFault {
+    /// Whether there is no such segment.
+    pub(in crate::journal) fn is_absent(&self) -> bool {
+        matches!(self, Self::Io(cause) if cause.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// What comes next in a segment.
 #[derive(Debug)]
 pub(in crate::journal) enum Step {

@@ -15,6 +15,8 @@ pub(in crate::journal) enum Fault {
     FullAfter(usize),
     /// Syncing fails.
     Sync,
+    /// Deleting fails.
+    Remove,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -67,7 +69,7 @@ impl Platter {
     fn write(&mut self, number: u64, bytes: &[u8]) -> io::Result<()> {
         let room = match &mut self.fault {
             Fault::FullAfter(room) => std::mem::replace(room, room.saturating_sub(bytes.len())),
-            Fault::None | Fault::Sync => usize::MAX,
+            Fault::None | Fault::Sync | Fault::Remove => usize::MAX,
         };
         let taken = &bytes[..bytes.len().min(room)];
         self.segments.entry(number).or_default().extend_from_slice(taken);
@@ -131,6 +133,9 @@ impl Storage for Disk {
     }
 
     fn remove(&mut self, number: u64) -> io::Result<()> {
+        if self.platter().fault == Fault::Remove {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.platter().segments.remove(&number).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 

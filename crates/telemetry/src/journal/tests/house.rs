@@ -75,6 +75,28 @@ fn retention_by_age_works_while_nothing_happens() {
     assert!(verify(&disk).is_good(), "{}", verify(&disk));
 }
 
+/// What cannot be deleted is no reason to refuse traffic; it counts against the quota and is tried again.
+#[test]
+fn a_segment_that_cannot_be_deleted_is_tried_again() {
+    let disk = Disk::default();
+    let plan = small(32).keep(Some(Millis::from_secs(60)), None).expect("a plan");
+    let mut bench = Bench::open(&plan, &disk).expect("opens");
+    fill(&mut bench, |b| segments(&b.disk) == 4);
+    let used = bench.writer.gate().state().used;
+    disk.fail(disk::Fault::Remove);
+    bench.clock.turn(Duration::from_secs(61));
+    for _ in 0..3 {
+        assert!(bench.turn());
+    }
+    assert!(bench.writer.gate().state().used >= used && bench.workers[0].reserve().is_ok());
+    assert_eq!(segments(&disk), 4);
+    disk.fail(disk::Fault::None);
+    assert!(bench.turn());
+    assert_eq!(segments(&disk), 2);
+    assert!(bench.writer.gate().state().used < used);
+    assert!(verify(&disk).is_good(), "{}", verify(&disk));
+}
+
 /// 70 %, 85 %, only refusals, nothing: each is said, and the record stays whole.
 #[test]
 fn a_quota_warns_twice_and_then_refuses() {

@@ -1,11 +1,13 @@
 //! Brings a sealed group to the disk, and keeps the house after that.
 
+use std::io::ErrorKind;
+
 use portcullis_core::{Clock, Now};
 use portcullis_evidence::event::RecordState;
 
 use super::{Closed, Closing, Mode, QuotaAlarm, Trouble, Writer};
 use crate::journal::retention::{Keep, surplus};
-use crate::log::Level;
+use crate::log::{Chain, Level};
 use crate::metrics::Word;
 
 impl Writer {
@@ -15,7 +17,8 @@ impl Writer {
         if let Some(closing) = self.group.closing.take() {
             self.prove(closing, clock.now())?;
         }
-        self.remove_announced()
+        self.remove_announced(clock.now());
+        Ok(())
     }
 
     fn write(&mut self, clock: &dyn Clock) -> Result<(), Trouble> {
@@ -87,17 +90,23 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes segments whose deletion is recorded and safe.
-    fn remove_announced(&mut self) -> Result<(), Trouble> {
-        while let Some(number) = self.group.announced.first().copied() {
-            match self.storage.remove(number) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Trouble::Writing(cause));
-                }
-                _ => self.group.announced.remove(0),
-            };
+    /// Deletes segments whose deletion is recorded and safe. One that cannot be deleted still counts against
+    /// the quota and is tried again.
+    fn remove_announced(&mut self, now: Now) {
+        let mut failed = None;
+        let storage = &mut self.storage;
+        self.group.announced.retain(|segment| match storage.remove(segment.number) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                failed = Some(cause);
+                true
+            }
+            _ => false,
+        });
+        if let Some(cause) = failed.as_ref().filter(|_| !self.stuck) {
+            let message = "a segment that retention gave up cannot be deleted";
+            self.log.say(now.wall, Level::Warning, message, &[("cause", &Chain(cause))]);
         }
-        Ok(())
+        self.stuck = failed.is_some();
     }
 
     /// After a good turn: retention, quota, and what the mirror dropped.
@@ -105,7 +114,7 @@ impl Writer {
         let keep = Keep { age: self.plan.keep_age(), bytes: self.plan.keep_bytes() };
         for _ in 0..surplus(&self.closed, self.safe_bytes(), keep, now.wall) {
             if let Some(segment) = self.closed.pop_front() {
-                self.announced.push(segment.number);
+                self.announced.push(segment);
                 self.keeping(now, RecordState::SegmentDeleted, segment.number, "retention");
             }
         }
@@ -118,7 +127,8 @@ impl Writer {
     }
 
     fn used(&self) -> u64 {
-        let closed = self.closed.iter().map(|segment| segment.bytes);
+        let going = self.announced.iter().chain(&self.group.announced);
+        let closed = self.closed.iter().chain(going).map(|segment| segment.bytes);
         closed.fold(self.safe_bytes().saturating_add(self.proofs), u64::saturating_add)
     }
 

@@ -25,6 +25,11 @@ fn no_randomness() -> Trouble {
     Trouble::Fatal("there is no randomness for the record", io::Error::other("the generator failed"))
 }
 
+/// A line is bounded far below the size of a frame, so this does not happen.
+fn too_large() -> Trouble {
+    Trouble::Fatal("a record is larger than a block", io::ErrorKind::FileTooLarge.into())
+}
+
 impl Writer {
     /// Takes what waits in every queue and seals it.
     pub(super) fn gather(&mut self, now: Now, pace: Pace) -> Result<(), Trouble> {
@@ -83,12 +88,13 @@ impl Writer {
     }
 
     fn add(&mut self, entry: &Entry<'_>) -> Result<(), Trouble> {
-        if !self.contents.push(entry) {
-            self.seal_frame()?;
-            // A line is bounded far below the size of a frame.
-            let _ = self.contents.push(entry);
-        }
-        let leaf = entry.leaf();
+        let leaf = match self.contents.push(entry) {
+            Some(leaf) => leaf,
+            None => {
+                self.seal_frame()?;
+                self.contents.push(entry).ok_or_else(too_large)?
+            }
+        };
         self.whole.push(leaf);
         if let Some(live) = &mut self.live {
             live.range.push(leaf);

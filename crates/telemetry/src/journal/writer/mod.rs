@@ -62,7 +62,7 @@ struct Group {
     mirrored: Vec<u8>,
     closing: Option<Closing>,
     /// Segments whose deletion this group announces.
-    announced: Vec<u64>,
+    announced: Vec<Closed>,
 }
 
 /// What went wrong in a turn.
@@ -103,7 +103,10 @@ pub(super) struct Writer {
     dirty: bool,
     closed: VecDeque<Closed>,
     proofs: u64,
-    announced: Vec<u64>,
+    /// Segments whose deletion waits in the queue to be recorded.
+    announced: Vec<Closed>,
+    /// Whether deleting failed and the operator knows.
+    stuck: bool,
     alarm: QuotaAlarm,
     dropped: u64,
 }
@@ -129,6 +132,7 @@ impl Writer {
             group: Group::default(),
             dirty: false,
             announced: Vec::new(),
+            stuck: false,
             alarm: QuotaAlarm::Quiet,
             dropped: 0,
             whole: found.whole,
