@@ -47,7 +47,11 @@ impl Desk {
     /// Records an event of which nothing depends; without a place it is at least said.
     pub fn note(&self, event: &Event<'_>) {
         if let Err(full) = self.record(event) {
-            self.say(Level::Error, "an event could not be recorded", &[("event", &event.kind()), ("why", &full)]);
+            self.say(
+                Level::Error,
+                "an event could not be recorded",
+                &[("event", &event.kind()), ("why", &full)],
+            );
         }
     }
 

@@ -98,7 +98,9 @@ pub(crate) fn plan(more: &str) -> Arc<Plan> {
         .with("edge.pem", pem("CERTIFICATE"))
         .with("edge.key", pem("PRIVATE KEY"))
         .with("hook.token", "canary-token-0123456789abcdef0123456789");
-    Arc::new(portcullis_config::load("portcullis.yaml", &files).unwrap_or_else(|problems| panic!("{problems}")))
+    Arc::new(
+        portcullis_config::load("portcullis.yaml", &files).unwrap_or_else(|problems| panic!("{problems}")),
+    )
 }
 
 /// One thing that the world answers.

@@ -30,15 +30,27 @@ pub(super) struct Found {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadKeysError {
     #[error("cannot read the discovery document `{url}`")]
-    Discovery { url: Url, #[source] cause: AskError },
+    Discovery {
+        url: Url,
+        #[source]
+        cause: AskError,
+    },
     #[error("the discovery document `{url}` is not one")]
-    Document { url: Url, #[source] cause: serde_json::Error },
+    Document {
+        url: Url,
+        #[source]
+        cause: serde_json::Error,
+    },
     #[error("the discovery document is that of `{found}`, expected the issuer `{wanted}`")]
     OtherIssuer { found: String, wanted: Arc<str> },
     #[error("the discovery document names the key set `{0}`, expected an `https` address")]
     Address(String),
     #[error("cannot read the key set `{url}`")]
-    Keys { url: Url, #[source] cause: AskError },
+    Keys {
+        url: Url,
+        #[source]
+        cause: AskError,
+    },
     #[error("the key set is not text")]
     NotText,
     #[error("{0}")]
@@ -88,7 +100,10 @@ async fn discover(outbound: &dyn Outbound, issuer: &Issuer, address: &Url) -> Re
 /// Where the keys are, if this is the issuer's own document.
 fn key_address(metadata: Metadata, issuer: &Issuer) -> Result<Url, ReadKeysError> {
     if metadata.issuer != *issuer.issuer {
-        return Err(ReadKeysError::OtherIssuer { found: metadata.issuer, wanted: Arc::clone(&issuer.issuer) });
+        return Err(ReadKeysError::OtherIssuer {
+            found: metadata.issuer,
+            wanted: Arc::clone(&issuer.issuer),
+        });
     }
     let url = Url::parse(&metadata.jwks_uri).ok().filter(|url| permitted(url, issuer.loopback));
     url.ok_or(ReadKeysError::Address(metadata.jwks_uri))
@@ -105,6 +120,7 @@ fn permitted(url: &Url, loopback: Loopback) -> bool {
 }
 
 /// Where the well-known part stands.
+#[derive(Clone, Copy)]
 enum Place {
     /// Behind the issuer's path (OpenID Connect Discovery §4.1).
     Behind,
@@ -114,7 +130,8 @@ enum Place {
 
 fn well_known(address: &Url, name: &str, place: Place) -> Result<Url, ReadKeysError> {
     let text = address.as_str().trim_end_matches('/');
-    let host_ends = text.find("://").and_then(|scheme| text.get(scheme + 3..)?.find('/').map(|at| scheme + 3 + at));
+    let host_ends =
+        text.find("://").and_then(|scheme| text.get(scheme + 3..)?.find('/').map(|at| scheme + 3 + at));
     let (base, path) = text.split_at_checked(host_ends.unwrap_or(text.len())).unwrap_or((text, ""));
     let text = match place {
         Place::Behind => format!("{base}{path}/.well-known/{name}"),
@@ -136,7 +153,11 @@ mod tests {
         let table = [
             ("https://a.example", "https://a.example/.well-known/x", "https://a.example/.well-known/x"),
             ("https://a.example/", "https://a.example/.well-known/x", "https://a.example/.well-known/x"),
-            ("https://a.example/r/s", "https://a.example/r/s/.well-known/x", "https://a.example/.well-known/x/r/s"),
+            (
+                "https://a.example/r/s",
+                "https://a.example/r/s/.well-known/x",
+                "https://a.example/.well-known/x/r/s",
+            ),
             ("http://[::1]:8/r", "http://[::1]:8/r/.well-known/x", "http://[::1]:8/.well-known/x/r"),
         ];
         for (given, behind, before) in table {

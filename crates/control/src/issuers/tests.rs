@@ -74,7 +74,11 @@ async fn keys_roll_over_without_an_outage() {
         assert!(bench.kid().is_some(), "there is always a set");
     }
     assert_eq!(bench.kid(), Some("two"), "within the refresh time");
-    assert_eq!(bench.world.take_asked().len(), 4, "two reads of two documents each: ahead of time, not often");
+    assert_eq!(
+        bench.world.take_asked().len(),
+        4,
+        "two reads of two documents each: ahead of time, not often"
+    );
     assert_eq!(bench.end().await, ["refreshed", "refreshed"]);
 }
 
@@ -143,8 +147,11 @@ async fn an_authorization_server_without_openid_is_found_too() {
 
 #[tokio::test(start_paused = true)]
 async fn one_issuer_that_hangs_delays_no_other() {
-    let two = STAFF.replace("}]\n", "}, { name: guests, jwks_url: \"https://guests.example/jwks\", \
-                                     issuer: guests, audience: shop, algorithms: EdDSA }]\n");
+    let two = STAFF.replace(
+        "}]\n",
+        "}, { name: guests, jwks_url: \"https://guests.example/jwks\", \
+                                     issuer: guests, audience: shop, algorithms: EdDSA }]\n",
+    );
     let bench = Bench::start(&two);
     bench.world.answer(DISCOVERY, Err(0));
     bench.world.answer("https://guests.example/jwks", Ok(key_set("one")));
