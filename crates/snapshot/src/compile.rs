@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use portcullis_config::plan;
-use portcullis_core::{Generation, Problems};
+use portcullis_core::{Generation, Location, Problems};
 
 use crate::keys::Fetched;
 use crate::{Authorisation, Keys, Routes, authorisation};
@@ -45,6 +45,7 @@ pub fn compile(
     before: Option<&Compiled>,
 ) -> Result<Compiled, Problems> {
     let mut problems = Problems::default();
+    refuse_unavailable(&plan, &mut problems);
     let routes = note(routes(&plan, before), &mut problems);
     let authorisation = note(authorisation(&plan, number, before), &mut problems);
     let keys = note(keys(&plan, &fetched, number, before), &mut problems);
@@ -63,6 +64,28 @@ pub fn compile(
             tls_since,
         }),
         _ => Err(problems),
+    }
+}
+
+/// SECURITY: a setting that would be ignored is worse than one that is refused.
+fn refuse_unavailable(plan: &plan::Plan, problems: &mut Problems) {
+    let mut refuse =
+        |at: &Location, key: String| problems.add(at, key, "is not available in this version; leave it out");
+    let root = Location::default();
+    if !plan.gateway.proxy_protocol.is_empty() {
+        refuse(&root, "gateway.proxy_protocol".to_owned());
+    }
+    if !plan.gateway.trusted_proxies.is_empty() {
+        refuse(&root, "gateway.trusted_proxies".to_owned());
+    }
+    if plan.admin.listener.is_some() {
+        refuse(&root, "admin.listen".to_owned());
+    }
+    if plan.metrics.listen.is_some() {
+        refuse(&root, "metrics.listen".to_owned());
+    }
+    for service in plan.services.iter().filter(|s| s.upstream.health.is_some()) {
+        refuse(&service.at, format!("services.{}.upstream.health", service.name));
     }
 }
 

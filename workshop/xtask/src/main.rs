@@ -5,6 +5,7 @@
 //! | `setup [--without NAME]` | brings the programs that tests and benchmarks talk to, under `target/tools` |
 //! | `check` | formatting, lints, rooms, supply chain, sizes, documents |
 //! | `test [--without NAME] [SUITE…]` | `setup`, one build, every suite, within the time budget |
+//! | `threats` | writes `docs/threats.md` from the names of the tests |
 //! | `bench peers [--json] [--quick]` | Portcullis beside Envoy, HAProxy, nginx and a plain relay |
 //! | `bench idle` | start to ready, memory at rest, memory of a waiting connection |
 //!
@@ -32,6 +33,7 @@ const USAGE: &str = "\
 usage: cargo xtask setup [--without NAME]…
        cargo xtask check [STEP…]
        cargo xtask test  [--without NAME]… [--spent SECONDS] [SUITE…]
+       cargo xtask threats
        cargo xtask bench peers [--json] [--quick] [--work NAME]… [--system NAME]…
        cargo xtask bench idle [--quick] [--system NAME]…";
 
@@ -52,6 +54,7 @@ fn dispatch(args: &[String]) -> Outcome {
         "setup" => setup::run(&setup::Without::parse(rest)?.0),
         "check" => check::run(rest),
         "test" => test::run(rest),
+        "threats" => check::threats::write(),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

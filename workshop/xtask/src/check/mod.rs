@@ -8,6 +8,7 @@ mod licence;
 mod links;
 mod rooms;
 mod size;
+pub(crate) mod threats;
 
 use crate::fault::{Fault, Outcome};
 use crate::metadata::Metadata;
@@ -16,13 +17,14 @@ use crate::step::Steps;
 
 type Step = (&'static str, fn() -> Outcome<String>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("fmt", format),
     ("rooms", || rooms::check(&Metadata::load(&[])?)),
     ("deny", deny::check),
     ("ledger", ledger::check),
     ("size", size::check),
     ("links", links::check),
+    ("threats", threats::check),
     ("clippy", clippy),
     ("docs", docs),
 ];
