@@ -9,9 +9,11 @@
 //! Not here: what a request means, who may send it, where it goes.
 
 pub mod address;
+pub mod fetch;
 pub mod guard;
 pub mod listen;
 pub mod pool;
+pub mod proxy_protocol;
 pub mod serve;
 pub mod tls;
 

@@ -36,7 +36,7 @@ enum Source<B: Body + 'static> {
     },
     Http2 {
         incoming: Incoming,
-        _stream: Stream<B>,
+        stream: Stream<B>,
     },
     Switched(Option<Box<Upgraded>>),
     Spent,
@@ -56,7 +56,7 @@ where
     }
 
     pub(super) fn http2(incoming: Incoming, stream: Stream<B>) -> Self {
-        let mut body = Self { source: Source::Http2 { incoming, _stream: stream } };
+        let mut body = Self { source: Source::Http2 { incoming, stream } };
         if body.is_end_stream() {
             body.finish();
         }
@@ -87,6 +87,7 @@ where
     fn fail(&mut self, cause: hyper::Error) -> AnswerFault {
         let guard = match &self.source {
             Source::Http1 { link: Some(link), .. } => link.fault(),
+            Source::Http2 { stream, .. } => stream.fault(),
             _ => None,
         };
         // Drops the link, and with it the connection.

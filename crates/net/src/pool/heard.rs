@@ -12,18 +12,19 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::Stream;
+use crate::guard::Meter;
 
 /// Who is woken by the next bytes, once.
 pub(super) type Listener = Rc<Cell<Option<Waker>>>;
 
 /// A stream that says when the upstream is heard, since hyper does not say when its settings arrive.
 pub(super) struct Heard {
-    inner: Stream,
+    inner: Meter<Stream>,
     listener: Listener,
 }
 
 impl Heard {
-    pub(super) fn new(inner: Stream, listener: Listener) -> Self {
+    pub(super) fn new(inner: Meter<Stream>, listener: Listener) -> Self {
         Self { inner, listener }
     }
 }

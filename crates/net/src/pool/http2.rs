@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout};
 use super::error::{ExchangeFault, after_sending, is_unprocessed};
 use super::heard::{Heard, Listener};
 use super::{ConnectFault, PoolSettings, SendError, Timeouts, stream};
+use crate::guard::{Fault, Leg, Meter, MeterHandle, MeterLimits};
 
 type Io = TokioIo<Heard>;
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -47,6 +48,7 @@ pub(super) struct Shared<B> {
     open: Cell<usize>,
     /// Streams that the upstream permits, as its settings last said.
     permitted: Rc<Cell<usize>>,
+    meter: MeterHandle,
     ends: Instant,
 }
 
@@ -71,6 +73,8 @@ where
         settings: &PoolSettings,
     ) -> Result<Rc<Self>, ConnectFault> {
         let listener = Listener::default();
+        let limits = MeterLimits { idle: settings.idle_age, ..settings.frames };
+        let (stream, meter) = Meter::new(stream, Leg::Upstream, limits);
         let stream = Heard::new(stream, Rc::clone(&listener));
         let start = Builder::new(LocalExec)
             .timer(TokioTimer::new())
@@ -90,7 +94,7 @@ where
         tokio::task::spawn_local(drive(driver, start));
         // An end before the start is seen by whoever uses the connection.
         let _ = has_started.await;
-        Ok(Rc::new(Self { sender: RefCell::new(sender), open: Cell::new(0), permitted, ends }))
+        Ok(Rc::new(Self { sender: RefCell::new(sender), open: Cell::new(0), permitted, meter, ends }))
     }
 }
 
@@ -168,9 +172,16 @@ where
             Ok(Ok(head)) => Ok(head),
             Ok(Err(mut failed)) => Err(match failed.take_message() {
                 Some(request) => SendError::Unused { request: Box::new(request) },
-                None => sort(failed.into_error(), copy),
+                None => sort(failed.into_error(), copy, self.fault()),
             }),
         }
+    }
+}
+
+impl<B> Stream<B> {
+    /// What the meter found wrong with the connection.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.0.meter.fault()
     }
 }
 
@@ -188,9 +199,13 @@ fn copy_of<B: Body>(request: &Request<B>) -> Option<Box<http::request::Parts>> {
     Some(Box::new(copy.into_parts().0))
 }
 
-fn sort<B>(cause: hyper::Error, head: Option<Box<http::request::Parts>>) -> SendError<B> {
-    match is_unprocessed(&cause) {
+fn sort<B>(
+    cause: hyper::Error,
+    head: Option<Box<http::request::Parts>>,
+    fault: Option<Fault>,
+) -> SendError<B> {
+    match is_unprocessed(&cause) && fault.is_none() {
         true => SendError::Refused { head },
-        false => after_sending(cause, None),
+        false => after_sending(cause, fault),
     }
 }

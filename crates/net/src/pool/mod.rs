@@ -48,6 +48,7 @@ use self::http1::Answered;
 pub(crate) use self::http2::LocalExec;
 pub use self::slot::PoolStats;
 use self::slot::Slot;
+pub(crate) use self::stream::{Stream, dial};
 pub use self::target::{Address, PoolSettings, Target, Timeouts};
 pub use self::upgraded::Upgraded;
 use crate::Protocol;

@@ -29,6 +29,7 @@ pub(super) struct Slot<B: Body + 'static> {
     target: Target,
     settings: Rc<PoolSettings>,
     clock: Arc<dyn Clock>,
+    #[expect(clippy::vec_box, reason = "a link moves between pool and request as one pointer")]
     idle: RefCell<Vec<Box<Link<B>>>>,
     shared: RefCell<Vec<Rc<Shared<B>>>>,
     opening: Semaphore,

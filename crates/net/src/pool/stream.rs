@@ -14,14 +14,14 @@ use crate::tls::ClientStream;
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<ClientStream<Stream>>),
 }
 
 /// Connects and shakes hands. Also says when the first certificate of either side runs out.
-pub(super) async fn dial(
+pub(crate) async fn dial(
     target: &Target,
     deadline: Instant,
 ) -> Result<(Stream, Option<UnixMillis>), ConnectFault> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Protocol;
-use crate::guard::{Limits, UpstreamTimeouts};
+use crate::guard::{Limits, MeterLimits, UpstreamTimeouts};
 use crate::tls::ClientTls;
 
 /// Where an upstream listens.
@@ -79,7 +79,7 @@ pub struct Timeouts {
 /// The bounds of a pool. They count per core and target.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
-    /// HTTP/1.1 connections that are kept for later.
+    /// Idle HTTP/1.1 connections that are kept for later.
     pub idle: usize,
     /// How long one is kept. SECURITY: keep it below the upstream's own keep-alive time, or requests meet closing doors.
     pub idle_age: Duration,
@@ -95,6 +95,8 @@ pub struct PoolSettings {
     pub http2_streams: usize,
     /// Time between HTTP/2 pings on a connection in use.
     pub http2_ping: Duration,
+    /// What the meter permits on HTTP/2 connections; its idle time is `idle_age`.
+    pub frames: MeterLimits,
     /// What the guard permits in answers.
     pub answers: Limits,
     /// How long the guard waits.
@@ -112,6 +114,7 @@ impl Default for PoolSettings {
             http2_connections: 8,
             http2_streams: 100,
             http2_ping: Duration::from_secs(20),
+            frames: MeterLimits::default(),
             answers: Limits::default(),
             pace: UpstreamTimeouts::default(),
         }

@@ -249,3 +249,37 @@ fn trailers_come_through() {
         assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
     });
 }
+
+/// Reads one frame and returns its type.
+async fn frame(stream: &mut TcpStream) -> u8 {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut rest = vec![0; usize::from(head[1]) * 256 + usize::from(head[2])];
+    stream.read_exact(&mut rest).await.unwrap();
+    head[3]
+}
+
+#[test]
+fn e4_an_upstream_that_floods_us_with_frames_is_cut_off() {
+    on_a_core(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = plain(listener.local_addr().unwrap(), Protocol::Http2);
+        let peer = tokio::task::spawn_local(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+            let unknown = [0, 0, 0, 0xee, 0, 0, 0, 0, 0].repeat(10_000);
+            stream.write_all(&settings).await.unwrap();
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.unwrap();
+            while frame(&mut stream).await != 1 {}
+            let _ = stream.write_all(&unknown).await;
+            wait_for_end(&mut stream).await
+        });
+        let pool = pool();
+        let got = pool.send(&target, request(empty()), &LIMITS).await.err().unwrap();
+        assert_eq!(word(&got), "h2-unknown-flood", "{got:?}");
+        peer.await.unwrap();
+        pool.sweep();
+        assert_eq!(pool.stats().shared, 0);
+    });
+}
