@@ -145,10 +145,8 @@ pub(crate) fn refuse(refusal: &Refusal, mut record: Record) -> Response<AnswerBo
     let mut response = Response::new(AnswerBody::none());
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
-    if refusal.reason() == Reason::MethodNotAllowed
-        && let Some(route) = record.route()
-    {
-        problem_details::allow(response.headers_mut(), &route.methods);
+    if refusal.reason() == Reason::MethodNotAllowed {
+        problem_details::allow(response.headers_mut(), record.allowed());
     }
     let source = Source::Whole(Some(Bytes::from(answer.body)));
     let scrubber = Scrubber::default();

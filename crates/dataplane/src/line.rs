@@ -67,7 +67,7 @@ async fn life(
     record.identified(&caller);
 
     record.at(Stage::Route);
-    let routed = route::enter(door, admitted, &caller)?;
+    let routed = route::enter(door, admitted, &caller, record)?;
     record.routed(&snapshot, &routed);
     if let Some(granted) = cors::answer_preflight(&routed)? {
         return Ok(granted);

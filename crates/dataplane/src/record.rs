@@ -54,6 +54,7 @@ pub(crate) struct Record {
     principal: Option<Arc<Principal>>,
     route: Option<Arc<Route>>,
     metrics: Option<Arc<RouteMetrics>>,
+    allowed: Vec<http::Method>,
     params: Vec<(Arc<str>, String)>,
     query: Vec<(String, String)>,
     rules: Vec<Arc<str>>,
@@ -72,7 +73,7 @@ pub(crate) struct Record {
 /// How it came out.
 enum End {
     Served(u16),
-    Refused(Reason, String),
+    Refused(Reason, Stage, String),
 }
 
 impl Record {
@@ -94,6 +95,7 @@ impl Record {
             principal: None,
             route: None,
             metrics: None,
+            allowed: Vec::new(),
             params: Vec::new(),
             query: Vec::new(),
             rules: Vec::new(),
@@ -140,9 +142,14 @@ impl Record {
         self.connection.source()
     }
 
-    /// The route, once it is known.
-    pub(crate) fn route(&self) -> Option<&Arc<Route>> {
-        self.route.as_ref()
+    /// The methods of the path, if it is known with others than the one that came.
+    pub(crate) fn allowed(&self) -> &[http::Method] {
+        &self.allowed
+    }
+
+    /// The path is known, with these methods.
+    pub(crate) fn allows(&mut self, methods: Vec<http::Method>) {
+        self.allowed = methods;
     }
 
     /// The line goes on to `stage`.
@@ -264,7 +271,7 @@ impl Record {
     /// The line said no.
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
         self.core.shared.metrics.refused(refusal.reason());
-        self.outcome = Some(End::Refused(refusal.reason(), refusal.private().to_owned()));
+        self.outcome = Some(End::Refused(refusal.reason(), self.stage, refusal.private().to_owned()));
     }
 
     /// Closes the record. What comes after that changes nothing.
@@ -285,7 +292,7 @@ impl Record {
 
     /// Refused before it had a place in the journal: the reserve for refusals, and beyond a rate one line for many.
     fn end_without_slot(&mut self, close: Close) {
-        let Some(End::Refused(reason, _)) = &self.outcome else { return };
+        let Some(End::Refused(reason, ..)) = &self.outcome else { return };
         if self.core.coalesces(*reason, self.source(), self.stage_since) {
             return;
         }
@@ -302,7 +309,7 @@ impl Record {
     fn count(&self, took: std::time::Duration) {
         let status = match &self.outcome {
             Some(End::Served(status)) => *status,
-            Some(End::Refused(reason, _)) => reason.status(),
+            Some(End::Refused(reason, ..)) => reason.status(),
             None => 499,
         };
         if let Some(metrics) = &self.metrics {
@@ -373,8 +380,8 @@ impl<'r> View<'r> {
         let record = self.record;
         let outcome = match &record.outcome {
             Some(End::Served(status)) => Outcome::Served { status: *status },
-            Some(End::Refused(reason, private)) => {
-                Outcome::Refused { reason: *reason, stage: record.stage, private: SafeText::new(private) }
+            Some(End::Refused(reason, stage, private)) => {
+                Outcome::Refused { reason: *reason, stage: *stage, private: SafeText::new(private) }
             }
             None => Outcome::UpstreamUnknown,
         };

@@ -21,6 +21,7 @@ use crate::core_state::Snapshot;
 use crate::cors;
 use crate::frame::Framed;
 use crate::identify::Caller;
+use crate::record::Record;
 
 /// An admitted request and the route it is for.
 pub(crate) struct Routed {
@@ -42,6 +43,8 @@ pub(crate) enum Door {
     Found(Found),
     /// Nothing, and why.
     Closed(Reason, &'static str),
+    /// A path that is known with these methods.
+    OtherMethods(Vec<Method>),
 }
 
 /// A route and what its template captured.
@@ -57,7 +60,7 @@ impl Door {
     pub(crate) fn service(&self) -> Option<&Name> {
         match self {
             Self::Found(found) => Some(&found.route.service.name),
-            Self::Closed(..) => None,
+            Self::Closed(..) | Self::OtherMethods(_) => None,
         }
     }
 }
@@ -69,9 +72,7 @@ pub(crate) fn find(snapshot: &Snapshot, framed: &Framed) -> Door {
     let wanted = announced.as_ref().unwrap_or(&framed.parts.method);
     let (index, captured) = match snapshot.routes.router().find(&framed.host, &framed.path, wanted) {
         Match::Route(index, captured) => (index, captured),
-        Match::WrongMethod(_) => {
-            return Door::Closed(Reason::MethodNotAllowed, "the route has other methods");
-        }
+        Match::WrongMethod(methods) => return Door::OtherMethods(methods),
         Match::Nothing => return Door::Closed(Reason::NoRoute, "no route has this authority and path"),
     };
     let Some(route) = snapshot.routes.route(index).map(Arc::clone) else {
@@ -86,8 +87,17 @@ pub(crate) fn find(snapshot: &Snapshot, framed: &Framed) -> Door {
 }
 
 /// Goes through the door, or says why not, as far as this caller may know.
-pub(crate) fn enter(door: Door, admitted: Admitted, caller: &Caller) -> Result<Routed, Refusal> {
+pub(crate) fn enter(
+    door: Door,
+    admitted: Admitted,
+    caller: &Caller,
+    record: &mut Record,
+) -> Result<Routed, Refusal> {
     match door {
+        Door::OtherMethods(methods) => {
+            record.allows(methods);
+            Err(unknown(caller, Reason::MethodNotAllowed, "the route has other methods"))
+        }
         Door::Closed(reason, private) => Err(unknown(caller, reason, private)),
         Door::Found(Found { route, index, method, params }) => {
             Ok(Routed { admitted, route, index, method, params })
