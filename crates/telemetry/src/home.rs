@@ -64,7 +64,9 @@ impl Home<'_> {
         builder.recursive(true).mode(0o700).create(self.folder).map_err(HomeError::Folder)?;
         let keys = match self.secret {
             Some(secret) => keys::derive(self.origin, secret),
-            None => keys::read_or_draw(&self.folder.join(KEY)).and_then(|s| keys::derive(self.origin, s.expose())),
+            None => {
+                keys::read_or_draw(&self.folder.join(KEY)).and_then(|s| keys::derive(self.origin, s.expose()))
+            }
         };
         let storage = Directory::open(&self.folder.join(JOURNAL)).map_err(HomeError::Folder)?;
         let parts = JournalParts {
