@@ -1,0 +1,8 @@
+//! The threat list, class by class, against the running product over wire text.
+//!
+//! Each test has a gateway of its own, so that what an upstream saw, what was counted and what was recorded is this
+//! test's alone. The name of a test begins with the threat ids that it proves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+mod ask;
+mod framing;
