@@ -128,7 +128,10 @@ pub(crate) fn pass(answer: Answer, mut record: Record) -> Response<AnswerBody> {
     });
     let body = AnswerBody { source, scrubber: Scrubber::default(), stream, record: Some(record), keeps };
     match upgrade {
-        None => Response::from_parts(parts, body),
+        None => {
+            connection.settle();
+            Response::from_parts(parts, body)
+        }
         Some(facts) => {
             connection.pend(Pending { facts, body });
             Response::from_parts(parts, AnswerBody::none())
@@ -139,7 +142,7 @@ pub(crate) fn pass(answer: Answer, mut record: Record) -> Response<AnswerBody> {
 /// Says no.
 pub(crate) fn refuse(refusal: &Refusal, mut record: Record) -> Response<AnswerBody> {
     record.refused(refusal);
-    record.connection().resume();
+    record.connection().settle();
     let realm = record.core().shared.environment.as_str();
     let answer = problem_details::answer(refusal, record.id(), realm, record.dialect());
     let mut response = Response::new(AnswerBody::none());

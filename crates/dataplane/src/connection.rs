@@ -5,7 +5,7 @@
 //!
 //! Not here: TLS and framing themselves (`portcullis-net`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -26,6 +26,15 @@ pub(crate) struct Connection {
     framing: Framing,
     header_count: usize,
     pending: RefCell<Option<Pending>>,
+    upgrade: Cell<Upgrade>,
+}
+
+/// Whether the guard waits to hear what became of an upgrade.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Upgrade {
+    #[default]
+    None,
+    Open,
 }
 
 /// Who frames the messages.
@@ -54,7 +63,15 @@ impl Connection {
         let leaf = facts.as_ref().and_then(ConnectionFacts::peer_leaf);
         let client = leaf.and_then(|der| read_client(der, plan));
         let header_count = usize::try_from(plan.gateway.limits.header_count).unwrap_or(usize::MAX);
-        Self { source, facts, client, framing, header_count, pending: RefCell::default() }
+        Self {
+            source,
+            facts,
+            client,
+            framing,
+            header_count,
+            pending: RefCell::default(),
+            upgrade: Cell::default(),
+        }
     }
 
     /// Where it came from.
@@ -96,10 +113,16 @@ impl Connection {
         }
     }
 
+    /// The request that was just framed asks for an upgrade: the guard holds what comes behind it.
+    pub(crate) fn holds(&self) {
+        self.upgrade.set(Upgrade::Open);
+    }
+
     /// The upgrade is granted: what was held passes, and the tunnel begins when HTTP has ended here.
     pub(crate) fn pend(&self, tunnel: Pending) {
         if let Framing::Http1(guard) = &self.framing {
             guard.tunnel();
+            self.upgrade.set(Upgrade::None);
             *self.pending.borrow_mut() = Some(tunnel);
         }
     }
@@ -117,9 +140,10 @@ impl Connection {
         }
     }
 
-    /// No upgrade: what was held is read as requests.
-    pub(crate) fn resume(&self) {
-        if let Framing::Http1(guard) = &self.framing {
+    /// An answer that is no upgrade: if one was asked for, what was held is read as requests.
+    pub(crate) fn settle(&self) {
+        // Only then: a wish that nobody waits for would meet the next upgrade.
+        if let (Framing::Http1(guard), Upgrade::Open) = (&self.framing, self.upgrade.replace(Upgrade::None)) {
             guard.resume();
         }
     }

@@ -91,6 +91,7 @@ pub(crate) struct Core {
     coalescer: RefCell<Coalescer>,
     recent: RefCell<VecDeque<(RequestId, Rc<Facts>)>>,
     asked_since: Cell<u64>,
+    told: Cell<[u64; 4]>,
 }
 
 /// Decisions that `explain` can go back to, for each core.
@@ -104,6 +105,7 @@ impl Core {
         pool: Pool<RequestBody>,
         sizes: Sizes,
     ) -> Self {
+        let streams = Rc::new(Streams::new(shared.metrics.all().streams_open.clone()));
         Self {
             shared,
             recorder,
@@ -111,11 +113,12 @@ impl Core {
             decisions: RefCell::new(DecisionCache::new(sizes.decisions)),
             internal: RefCell::new(InternalTokens::new(sizes.tokens)),
             pool,
-            streams: Rc::new(Streams::default()),
+            streams,
             random: RefCell::new(Random::default()),
             coalescer: RefCell::new(Coalescer::new(sizes.refusals_a_second)),
             recent: RefCell::new(VecDeque::new()),
             asked_since: Cell::new(0),
+            told: Cell::default(),
         }
     }
 
@@ -199,7 +202,20 @@ impl Core {
             let id = RequestId::new(now.wall, self.random_wide());
             self.recorder.record(now, id, &Event::Coalesced(coalesced))
         });
+        self.tell();
         self.ask_again();
+    }
+
+    /// Moves what the caches counted since the last time to the metrics.
+    fn tell(&self) {
+        let (tokens, decisions) = (self.tokens.borrow().hits_and_misses(), self.decisions.borrow().counts());
+        let counts = [tokens.0, tokens.1, decisions.hits, decisions.misses];
+        let before = self.told.replace(counts);
+        let mut grown = [0; 4];
+        for (grown, (now, before)) in grown.iter_mut().zip(counts.into_iter().zip(before)) {
+            *grown = now.saturating_sub(before);
+        }
+        self.shared.metrics.cached(grown);
     }
 
     /// Ends streams that a newer authorisation generation no longer permits.

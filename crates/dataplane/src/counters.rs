@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_core::{Name, Reason};
 use portcullis_net::tls::HandshakeFault;
 use portcullis_policy::Answer;
 use portcullis_telemetry::Metrics;
-use portcullis_telemetry::metrics::{Counter, NameLabel, RefusalMetrics, Word};
+use portcullis_telemetry::metrics::{Counter, NameLabel, NameWord, RefusalMetrics, Word};
 
 /// Handles of what every request counts.
 pub(crate) struct Counters {
@@ -18,6 +19,7 @@ pub(crate) struct Counters {
     allowed: Counter,
     denied: Counter,
     broken: Counter,
+    caches: [Counter; 4],
 }
 
 impl Counters {
@@ -25,7 +27,10 @@ impl Counters {
     pub(crate) fn new(all: Arc<Metrics>) -> Self {
         let decision = |word| all.decisions.at(&Word(word));
         let (allowed, denied, broken) = (decision("allow"), decision("deny"), decision("broken"));
-        Self { refusals: all.refusals(), allowed, denied, broken, all }
+        let (token, decided) =
+            (|word| all.token_cache.at(&Word(word)), |word| all.decision_cache.at(&Word(word)));
+        let caches = [token("hit"), token("miss"), decided("hit"), decided("miss")];
+        Self { refusals: all.refusals(), allowed, denied, broken, caches, all }
     }
 
     /// All metrics.
@@ -45,6 +50,29 @@ impl Counters {
             Answer::Deny { .. } => self.denied.inc(),
             Answer::Broken { .. } => self.broken.inc(),
         }
+    }
+
+    /// Look-ups since the last call: tokens that were known, tokens that were not, decisions that were known, and not.
+    pub(crate) fn cached(&self, grown: [u64; 4]) {
+        for (counter, grown) in self.caches.iter().zip(grown) {
+            counter.add(grown);
+        }
+    }
+
+    /// A request beyond a limit of a plan.
+    pub(crate) fn limited(&self, plan: &Name, kind: &'static str) {
+        self.all.limited.at(&NameWord(plan.clone(), kind)).inc();
+    }
+
+    /// Something that does not fit the contract of a service.
+    pub(crate) fn found(&self, service: &Name, class: &'static str) {
+        self.all.contract_findings.at(&NameWord(service.clone(), class)).inc();
+    }
+
+    /// A handshake that succeeded.
+    pub(crate) fn shook(&self, took: Duration) {
+        self.all.handshakes.at(&Word("ok")).inc();
+        self.all.handshake_seconds.observe(took);
     }
 
     /// A request that was sent to another endpoint.

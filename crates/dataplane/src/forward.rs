@@ -144,7 +144,13 @@ fn outgoing(
     record: &mut Record,
 ) -> Result<Request<RequestBody>, Refusal> {
     let mut fields = framed.parts.headers;
+    let leg = snapshot.leg(&facts.route.service.name)?;
+    let trailers = leg.speaks_http2() && fields.get(header::TE).is_some_and(|te| te == "trailers");
     headers::strip_request(&mut fields);
+    if trailers {
+        // gRPC asks for it; hop-by-hop, so it is said anew (RFC 9113 §8.2.2).
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     fields.remove(header::EXPECT);
     for name in &facts.route.request_edit.remove {
         fields.remove(name);
@@ -160,7 +166,7 @@ fn outgoing(
     let uri = target(facts, &framed.path, framed.query.as_deref())?;
     let mut request = Request::new(body);
     *request.method_mut() = framed.parts.method;
-    *request.uri_mut() = snapshot.leg(&facts.route.service.name)?.uri(uri, &framed.host)?;
+    *request.uri_mut() = leg.uri(uri, &framed.host)?;
     *request.headers_mut() = fields;
     Ok(request)
 }

@@ -35,6 +35,9 @@ pub(crate) struct Framed {
 pub(crate) fn frame(connection: &Connection, request: Request<Incoming>) -> Result<Framed, Refusal> {
     connection.verdict()?;
     let (parts, body) = request.into_parts();
+    if parts.headers.contains_key(header::UPGRADE) {
+        connection.holds();
+    }
     check_method(&parts.method)?;
     check_values(&parts.headers)?;
     check_expectation(&parts.headers)?;

@@ -221,6 +221,11 @@ impl Leg {
         }
     }
 
+    /// Whether requests travel as HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.protocol == Protocol::Http2
+    }
+
     /// The times of one try.
     pub(crate) fn limits(&self, per_try: Duration) -> Timeouts {
         Timeouts { connect: self.connect, answer_head: per_try, body_idle: None }

@@ -208,10 +208,16 @@ impl Record {
     /// What the limits said.
     pub(crate) fn limited(&mut self, limited: Limited) {
         self.limited = Some(limited);
+        if let Some(route) = self.route.as_ref().filter(|_| limited != Limited::Within) {
+            self.core.shared.metrics.limited(&route.limits.plan, limited.word());
+        }
     }
 
     /// What the contract found.
     pub(crate) fn found(&mut self, class: &'static str, at: String, mode: Mode) {
+        if let Some(route) = &self.route {
+            self.core.shared.metrics.found(&route.service.name, class);
+        }
         self.findings.push((class, at, mode));
     }
 

@@ -16,6 +16,7 @@ use portcullis_net::listen::{Drain, DrainSwitch, Listener, LoadBoard, SourceCaps
 use portcullis_snapshot::link::{Reply, Status};
 use portcullis_snapshot::plan::Plan;
 use portcullis_telemetry::journal::Journal;
+use portcullis_telemetry::metrics::NameLabel;
 use portcullis_telemetry::{Level, Log, Metrics};
 use portcullis_token::{MintFault, Minter, MinterRules, Revocations};
 use tokio::sync::{mpsc, oneshot};
@@ -146,6 +147,10 @@ impl Running {
         let journal = self.journal.state();
         let snapshot = self.shared.snapshot.load();
         let metrics = self.shared.metrics.all();
+        if let Some((name, snapshot)) = Name::parse("gateway").ok().zip(snapshot.as_ref()) {
+            let left = snapshot.certificate_ends().map_or(Duration::ZERO, |ends| ends.since(now));
+            metrics.certificate_expiry.at(&NameLabel(name)).set(left);
+        }
         Status {
             at: now,
             refusals: self.shared.metrics.refusals_so_far(),

@@ -19,15 +19,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use portcullis_evidence::request::Close;
+use portcullis_telemetry::metrics::Gauge;
 use tokio::time::{Instant, Sleep};
 
 use crate::authorise::Facts;
 
 /// All streams of one core.
-#[derive(Default)]
 pub(crate) struct Streams {
     open: RefCell<HashMap<u64, Entry>>,
     next: Cell<u64>,
+    gauge: Gauge,
 }
 
 struct Entry {
@@ -52,10 +53,16 @@ pub(crate) struct Bounds {
 }
 
 impl Streams {
+    /// None is open; `gauge` counts those of all cores.
+    pub(crate) fn new(gauge: Gauge) -> Self {
+        Self { open: RefCell::default(), next: Cell::default(), gauge }
+    }
+
     /// Enters a stream.
     pub(crate) fn open(self: &Rc<Self>, facts: Rc<Facts>, bounds: Bounds) -> OpenStream {
         let number = self.next.replace(self.next.get().wrapping_add(1));
         let end = Rc::new(End::default());
+        self.gauge.inc();
         self.open.borrow_mut().insert(number, Entry { facts, end: Rc::clone(&end) });
         let first = bounds.deadline.min(Instant::now() + bounds.idle);
         let timer = Box::pin(tokio::time::sleep_until(first));
@@ -143,5 +150,6 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.streams.open.borrow_mut().remove(&self.number);
+        self.streams.gauge.dec();
     }
 }

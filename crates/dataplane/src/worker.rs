@@ -161,7 +161,7 @@ async fn shake(
         End { class: ConnectionClass::HandshakeFailed, fault: fault.word() }
     })?;
     let took = core.now().mono.saturating_duration_since(began.mono);
-    core.shared.metrics.all().handshake_seconds.observe(took);
+    core.shared.metrics.shook(took);
     Ok((accepted.stream, accepted.facts))
 }
 
