@@ -10,10 +10,18 @@
 //!
 //! Not here: compiling (`portcullis-snapshot`), the request line (`portcullis-dataplane`).
 
+pub mod alerts;
+mod backoff;
 pub mod change;
+pub mod desk;
 pub mod files;
+pub mod issuers;
+pub mod monitor;
+pub mod outbound;
 pub mod publish;
 mod run;
 pub mod supervise;
+#[cfg(test)]
+mod testing;
 
 pub use run::{Asked, Control, ControlError, run};

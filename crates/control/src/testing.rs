@@ -38,8 +38,11 @@ pub(crate) struct Office {
 
 impl Office {
     pub(crate) fn open() -> Self {
+        Self::with(Arc::new(TokioClock(Instant::now())))
+    }
+
+    pub(crate) fn with(clock: Arc<dyn Clock>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
         let metrics = Arc::default();
         let log = Arc::new(Log::to(Box::new(std::io::sink()), "control", LogForm::Text, Level::Error));
         let queue = QueuePlan { slots: 8, rated: 1000 };
