@@ -4,6 +4,9 @@
 //! connection polls it, first while it waits for the head, then while the answer's body is read. That saves a task and
 //! its wake-ups for each request, and a request that is dropped takes its connection with it.
 //!
+//! The price: a request body moves on only while the head is awaited or the answer's body is asked for. A caller that
+//! sends on without taking an answer that has begun is held up once all buffers between are full.
+//!
 //! INVARIANT: every byte of an answer comes out of [`Link::drive`]; what hyper's channels hold is read right after it in
 //! the same call, so they are polled without a waker of their own.
 //! INVARIANT: a link that is not ready for another request is never kept (A4), one that was asked to switch protocols
