@@ -145,6 +145,7 @@ fn push_segment(out: &mut String, segment: &str, at: Position) -> Result<bool, P
 
 /// Respells one segment: unreserved bytes plain, all others as upper-case escapes.
 fn normalise_into(out: &mut String, segment: &str) -> Result<(), PathFault> {
+    let start = out.len();
     let mut bytes = segment.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     while let [byte, rest @ ..] = bytes {
@@ -165,7 +166,14 @@ fn normalise_into(out: &mut String, segment: &str) -> Result<(), PathFault> {
             push_escape(out, value);
         }
     }
+    refuse_second_layer(out.as_bytes().get(start..).unwrap_or_default())?;
     std::str::from_utf8(&decoded).map(|_| ()).map_err(|_| PathFault::NotUtf8)
+}
+
+/// SECURITY: judged on what was written, since `%252%66` becomes a second layer only when its last escape is respelled.
+fn refuse_second_layer(written: &[u8]) -> Result<(), PathFault> {
+    let is_layer = |w: &[u8]| matches!(w, [b'%', b'2', b'5', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    if written.windows(5).any(is_layer) { Err(PathFault::DoubleEscape) } else { Ok(()) }
 }
 
 fn refuse_raw(byte: u8) -> Result<(), PathFault> {
@@ -265,6 +273,9 @@ mod tests {
             ("/public/..%2Fadmin", Err(PathFault::HiddenSlash)),
             ("/public/%252e%252e", Err(PathFault::DoubleEscape)),
             ("/public/%25%32%65", Err(PathFault::DoubleEscape)),
+            ("/public%252%66admin", Err(PathFault::DoubleEscape)),
+            ("/%255%32%66", Err(PathFault::DoubleEscape)),
+            ("/100%255", Ok("/100%255")),
             ("//admin", Err(PathFault::EmptySegment)),
             ("/public//admin", Err(PathFault::EmptySegment)),
             ("/orders\\7", Err(PathFault::Backslash)),
