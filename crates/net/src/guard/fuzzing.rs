@@ -7,6 +7,7 @@
 
 #![expect(clippy::panic, reason = "a broken law is reported by panicking; nothing of the product calls this")]
 
+use portcullis_core::NormalPath;
 use tokio::time::Instant;
 
 use super::fault::{Fault, Leg};
@@ -26,10 +27,11 @@ pub fn request(bytes: &[u8]) {
         let mut framer = RequestFramer::new(Limits::default());
         drive(input, piece, |input, out| {
             let step = framer.feed(input, out)?;
-            if step == Step::Held {
-                framer.resume();
+            if step != Step::Held {
+                return Ok(step);
             }
-            Ok(step)
+            framer.resume();
+            framer.feed(input, out)
         })
     });
 }
@@ -69,6 +71,26 @@ pub fn meter(bytes: &[u8]) {
     let _ = bytes.chunks(7).try_for_each(|part| gauge.received(part).and_then(|()| gauge.sent(part)));
 }
 
+/// Paths: what is normal is normal again, and keeps what the type promises.
+///
+/// # Panics
+/// When a law is broken.
+pub fn path(bytes: &[u8]) {
+    let Ok(Ok(path)) = std::str::from_utf8(bytes).map(NormalPath::parse) else { return };
+    let text = path.as_str();
+    law("normalising is not idempotent", NormalPath::parse(text).as_ref() == Ok(&path));
+    law("not absolute", text.starts_with('/'));
+    law("not printable ASCII", text.bytes().all(|b| (0x21..0x7f).contains(&b)));
+    law("holds a separator in disguise", !text.contains(['\\', ';', '#', '?']));
+    let last = path.segments().count().saturating_sub(1);
+    let is_odd =
+        |(at, segment): (usize, &str)| matches!(segment, "." | "..") || (segment.is_empty() && at < last);
+    law("has an empty or dot segment", !path.segments().enumerate().any(is_odd));
+    for hidden in ["%2F", "%5C", "%00", "%3B"] {
+        law("holds a byte in disguise", !text.to_ascii_uppercase().contains(hidden));
+    }
+}
+
 fn laws(bytes: &[u8], frame: impl Fn(&[u8], usize) -> Framed) {
     let whole = frame(bytes, usize::MAX);
     law("the result depends on the pieces", frame(bytes, 1) == whole);
@@ -90,7 +112,6 @@ fn drive(
         let step = loop {
             match feed(&mut input, &mut out) {
                 Ok(Step::Head) => {}
-                Ok(Step::Held) if !input.is_empty() => {}
                 Ok(step) => break step,
                 Err(fault) => return (out, Some(fault)),
             }
