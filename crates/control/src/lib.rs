@@ -10,6 +10,7 @@
 //!
 //! Not here: compiling (`portcullis-snapshot`), the request line (`portcullis-dataplane`).
 
+pub mod admin;
 pub mod alerts;
 mod backoff;
 pub mod change;

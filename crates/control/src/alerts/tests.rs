@@ -101,10 +101,10 @@ async fn one_that_is_away_is_tried_again_and_delays_no_other() {
     let (manager, hook) = bench.calls();
     assert!((5..=8).contains(&manager) && (6..=12).contains(&hook), "waits grow: {manager} {hook}");
     bench.world.answer(MANAGER, Ok(String::new()));
-    sleep(secs(70)).await;
+    sleep(secs(80)).await;
     assert!(bench.calls().0 > 0);
     bench.world.answer(HOOK, Ok(String::new()));
-    sleep(secs(60)).await;
+    sleep(secs(65)).await;
     let recorded = bench.end().await;
     let learned = |to: &str| recorded.iter().filter(|d| d.starts_with(&format!("delivered to {to}"))).count();
     assert_eq!((learned("webhook"), learned("https://am")), (2, 2), "{recorded:?}");
