@@ -1,0 +1,112 @@
+//! The processes: what the death of one does to the others, and what a reload does to what is open.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use portcullis_e2e::Gateway;
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The process of a role, from the supervisor's own words.
+fn process_of(gateway: &Gateway, role: &str) -> Option<String> {
+    let mark = format!("role=`{role}` is=`");
+    let output = gateway.output();
+    let started = output.lines().filter(|l| l.contains("started") && l.contains(&mark));
+    started.last()?.split(&mark).nth(1)?.split('`').next().map(str::to_owned)
+}
+
+fn kill(process: &str) {
+    let status = Command::new("kill").args(["-9", process]).status().expect("kill runs");
+    assert!(status.success());
+}
+
+fn public(gateway: &Gateway) -> u16 {
+    gateway
+        .raw()
+        .exchange("GET /public HTTP/1.1\r\nHost: api.test.example\r\nX-Upstream: bytes=5\r\n\r\n")
+        .status
+}
+
+/// Rewrites the configuration and asks for a reload.
+fn rewrite(gateway: &mut Gateway, change: impl FnOnce(&mut Value)) {
+    let path = gateway.path().join("portcullis.yaml");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    change(&mut config);
+    fs::write(&path, format!("{config:#}")).unwrap();
+    let process = gateway.process().id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+}
+
+#[test]
+fn f7_the_death_of_control_fails_no_request() {
+    let gateway = Gateway::start();
+    let mut open = gateway.raw();
+    kill(&process_of(&gateway, "control").expect("control runs"));
+    for _ in 0..50 {
+        let answer =
+            open.exchange("GET /public HTTP/1.1\r\nHost: api.test.example\r\nX-Upstream: bytes=5\r\n\r\n");
+        assert_eq!((answer.status, public(&gateway)), (200, 200));
+    }
+}
+
+#[test]
+fn f7_an_edge_that_dies_is_started_again_with_the_rules_in_force() {
+    let mut gateway = Gateway::start();
+    kill(&process_of(&gateway, "edge").expect("the edge runs"));
+    gateway.wait_ready();
+    assert_eq!(public(&gateway), 200);
+    let answer = gateway.raw().exchange("GET /orders/7 HTTP/1.1\r\nHost: api.test.example\r\n\r\n");
+    assert_eq!(answer.status, 401);
+}
+
+#[test]
+fn f7_reloads_fail_no_request_and_end_no_connection() {
+    let mut gateway = Gateway::start();
+    let mut open: Vec<_> = (0..20).map(|_| gateway.raw()).collect();
+    for round in 0..40_u32 {
+        rewrite(&mut gateway, |config| config["plans"]["wide"]["burst"] = json!(9_000 + round));
+        for conn in &mut open {
+            let answer = conn
+                .exchange("GET /public HTTP/1.1\r\nHost: api.test.example\r\nX-Upstream: bytes=5\r\n\r\n");
+            assert_eq!(answer.status, 200, "round {round}");
+        }
+    }
+    let taken = |g: &Gateway| g.output().matches("the configuration was reloaded").count();
+    gateway.process().wait_until("a reload", PATIENCE, |r| {
+        r.output().contains("the configuration was reloaded").then_some(())
+    });
+    assert!(taken(&gateway) >= 1);
+}
+
+#[test]
+fn a_configuration_with_a_problem_changes_nothing_and_says_everything() {
+    let mut gateway = Gateway::start();
+    rewrite(&mut gateway, |config| {
+        config["plans"]["wide"]["burst"] = json!("many");
+        config["gateway"]["listen"] = json!("127.0.0.1:1");
+    });
+    gateway.process().wait_until("a refusal", PATIENCE, |r| {
+        r.output().contains("does not load; the one before stays").then_some(())
+    });
+    assert_eq!(public(&gateway), 200);
+}
+
+#[test]
+fn d1_a_new_certificate_is_served_without_dropping_a_connection() {
+    let mut gateway = Gateway::start();
+    let mut open = gateway.raw();
+    let fresh = gateway.edge_ca.server(&["api.test.example", "fresh.test.example"]);
+    fs::write(gateway.path().join("edge.key"), fresh.key_pem()).unwrap();
+    fs::write(gateway.path().join("edge.pem"), fresh.chain_pem()).unwrap();
+    let config = gateway.edge_ca.client_config(None, &["http/1.1"]);
+    let address = gateway.address();
+    gateway.process().wait_until("the new certificate", PATIENCE, |_| {
+        let conn = portcullis_testkit::RawConn::tls(address, "fresh.test.example", config.clone());
+        conn.ok().map(|_| ())
+    });
+    let answer =
+        open.exchange("GET /public HTTP/1.1\r\nHost: api.test.example\r\nX-Upstream: bytes=5\r\n\r\n");
+    assert_eq!(answer.status, 200);
+}
