@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use portcullis_control::admin::Method;
 use portcullis_core::RequestId;
 
 use super::Outcome;
+use super::ask::ask;
 use super::loaded::Loaded;
-use crate::admin;
 use crate::screen::Screen;
 
 /// Explain why a request was allowed or refused: rule, file and line, and what the rule looked at.
@@ -35,12 +36,12 @@ impl Explain {
             Some(socket) => socket,
             None => Loaded::read(&self.config)?.socket(),
         };
-        let reply = admin::ask(&socket, "GET", &format!("/explain/{}", self.id), "")?;
-        if reply.status == 200 {
-            screen.line(reply.body.trim_end());
+        let (status, text) = ask(&socket, Method::Get, &format!("/explain/{}", self.id))?;
+        if status == 200 {
+            screen.line(text.trim_end());
             return Ok(ExitCode::SUCCESS);
         }
-        screen.error(&format!("no explanation (status {}): {}", reply.status, reply.body.trim_end()));
+        screen.error(&format!("no explanation (status {status}): {}", text.trim_end()));
         Ok(ExitCode::FAILURE)
     }
 }

@@ -10,6 +10,8 @@ use portcullis_core::{Generation, Problems};
 use portcullis_snapshot::keys::Fetched;
 use portcullis_snapshot::{Compiled, compile};
 
+use super::certificates;
+
 /// A plan and where it came from.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -60,10 +62,18 @@ impl Loaded {
         Ok(Self { root, file, plan: Arc::new(plan) })
     }
 
-    /// Compiles the plan as a data plane does: policies, contracts, routes.
+    /// Compiles the plan as a data plane does: policies, contracts, routes, and certificates.
     pub(crate) fn compile(&self) -> Result<Compiled, LoadError> {
+        let mut problems = certificates::problems(&self.file, &self.plan);
         let compiled = compile(Arc::clone(&self.plan), Arc::new(Fetched::default()), Generation(1), None);
-        compiled.map_err(|problems| LoadError::Problems(Told(problems)))
+        let told = |problems| LoadError::Problems(Told(problems));
+        match compiled {
+            Ok(compiled) => problems.into_result(compiled).map_err(told),
+            Err(found) => {
+                problems.absorb(found);
+                Err(told(problems))
+            }
+        }
     }
 
     /// The state directory.

@@ -1,7 +1,9 @@
 //! The words of the command line, one file each.
 
 pub(crate) mod api_key;
+pub(crate) mod ask;
 pub(crate) mod audit;
+mod certificates;
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod import;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use portcullis_control::admin::{AdminCallError, Method};
 use portcullis_core::{ByteSize, Clock as _, Millis, RequestId, SystemClock};
 use portcullis_evidence::event::{Actor, Admin, AdminAction, Permission};
 use portcullis_evidence::{Event, SafeText};
 use portcullis_telemetry::home::Home;
 use portcullis_telemetry::journal::{JournalPlan, PlanFault, QueuePlan};
-use portcullis_telemetry::{Level, Log, LogForm, Metrics};
+use portcullis_telemetry::{Chain, Level, Log, LogForm, Metrics};
 
 use super::Role;
-use crate::admin;
+use crate::commands::ask::{AskError, ask, segment};
 use crate::commands::loaded::Loaded;
 use crate::screen::Screen;
 
@@ -35,16 +36,17 @@ impl Reading {
 
 /// Records the reading before it happens, or says that it could not.
 pub(super) fn note(loaded: &Loaded, reading: &Reading, screen: &Screen) {
-    let body = serde_json::json!({ "action": reading.action.word(), "subject": reading.subject }).to_string();
-    match admin::ask(&loaded.socket(), "POST", "/reads", &body) {
-        Ok(reply) if (200..300).contains(&reply.status) => {}
-        Ok(reply) => screen.warning(&format!("this read is not recorded: control answered {}", reply.status)),
-        Err(_) => {
-            if let Err(why) = alone(loaded, reading) {
-                screen.warning(&format!("this read is not recorded: {why}"));
-            }
-        }
-    }
+    let path = format!("/reads/{}/{}", reading.action.word(), segment(&reading.subject));
+    let why = match ask(&loaded.socket(), Method::Post, &path) {
+        Ok((200..300, _)) => return,
+        Ok((status, _)) => format!("control answered {status}"),
+        Err(AskError::Call(AdminCallError::Connect { .. })) => match alone(loaded, reading) {
+            Ok(()) => return,
+            Err(why) => why,
+        },
+        Err(error) => Chain(&error).to_string(),
+    };
+    screen.warning(&format!("this read is not recorded: {why}"));
 }
 
 /// Nobody answers, so *control*'s record is ours to write, unless somebody holds it all the same.
@@ -64,7 +66,7 @@ fn alone(loaded: &Loaded, reading: &Reading) -> Result<(), String> {
         log: Arc::new(Log::to_stderr("audit", LogForm::Text, Level::Warning)),
         mirror: None,
     };
-    let journal = home.open().map_err(|error| portcullis_telemetry::Chain(&error).to_string())?;
+    let journal = home.open().map_err(|error| Chain(&error).to_string())?;
     let (now, mut random) = (clock.now(), [0; 16]);
     // Without randomness the time alone tells events apart.
     let _ = aws_lc_rs::rand::fill(&mut random);
