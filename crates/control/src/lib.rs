@@ -22,6 +22,7 @@ pub mod outbound;
 pub mod publish;
 mod run;
 pub mod supervise;
+mod tasks;
 #[cfg(test)]
 mod testing;
 

@@ -57,6 +57,10 @@ pub struct EdgeView {
 /// Something that a data plane said, for the monitor.
 #[derive(Clone, Debug)]
 pub enum News {
+    /// It is there.
+    Hello(String),
+    /// It follows the newest generation.
+    Took(String),
     /// A status.
     Status(String, Status),
     /// It did not take a generation.
@@ -174,6 +178,7 @@ impl Publisher {
         let none = Generation(0);
         let view = EdgeView { hello, plan: none, keys: none, refused: None, status: None };
         self.edges().insert(number, Known { view, out, replies: Arc::clone(&replies) });
+        let _ = self.news.try_send(News::Hello(edge.clone()));
         tokio::select! {
             () = send(writer, waiting, self.in_force.subscribe()) => {}
             () = self.hear(number, &edge, reader, input, &replies) => {}
@@ -208,7 +213,7 @@ impl Publisher {
         let news = match message {
             FromEdge::Took(Kind::Plan, generation) => {
                 (known.view.plan, known.view.refused) = (generation, None);
-                return;
+                News::Took(edge.to_owned())
             }
             FromEdge::Took(Kind::Keys, generation) => {
                 known.view.keys = generation;

@@ -18,10 +18,12 @@ use portcullis_telemetry::home::{Home, HomeError};
 use portcullis_telemetry::journal::{Journal, JournalPlan, QueuePlan, Recorder};
 use portcullis_telemetry::{Level, Log, Metrics};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::change::{Attempt, Changes, Made};
-use crate::publish::{News, Publisher};
+use crate::desk::Desk;
+use crate::publish::Publisher;
+use crate::tasks::{Reload, Tasks};
 
 /// How *control* is started.
 pub struct Control {
@@ -80,10 +82,8 @@ struct Process {
     publisher: Publisher,
     clock: Arc<dyn Clock>,
     log: Arc<Log>,
-    journal: Journal,
-    fetched: watch::Receiver<Arc<Fetched>>,
-    plans: watch::Sender<Arc<Plan>>,
-    reloads: mpsc::Receiver<u32>,
+    journal: Arc<Journal>,
+    tasks: Tasks,
 }
 
 impl Process {
@@ -99,16 +99,16 @@ impl Process {
             Err(problems) => return Err(ControlError::Configuration(problems)),
         };
         let metrics = Arc::new(Metrics::default());
-        let journal = open_journal(&plan, &clock, &metrics, &log)?;
+        let journal = Arc::new(open_journal(&plan, &clock, &metrics, &log)?);
         let (news_out, news) = mpsc::channel(1_024);
         let publisher = Publisher::new(news_out);
         publisher.publish(*signed);
         publisher.listen(&control.link)?;
-        let (plans, _) = watch::channel(Arc::clone(&plan));
-        let surroundings =
-            Surroundings { clock: &clock, log: &log, metrics: &metrics, recorder: &journal.process() };
-        let (fetched, reloads) = surroundings.start(&publisher, &plans, news);
-        let process = Self { changes, publisher, clock, log, journal, fetched, plans, reloads };
+        let desk =
+            Desk { clock: Arc::clone(&clock), recorder: journal.process(), metrics, log: Arc::clone(&log) };
+        let tasks = Tasks::start(&desk, &journal, (&publisher, news), &plan)?;
+        tasks.follow(plan, changes.hash());
+        let process = Self { changes, publisher, clock, log, journal, tasks };
         process.note(Actor::File, None);
         Ok(process)
     }
@@ -123,50 +123,56 @@ impl Process {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload(Asked::Signal),
-                Some(uid) = self.reloads.recv() => self.reload(Asked::Admin(uid)),
-                Ok(()) = self.fetched.changed() => self.send_keys(),
+                _ = hangup.recv() => drop(self.reload(Asked::Signal)),
+                Some(Reload { uid, done }) = self.tasks.reloads.recv() => {
+                    let _ = done.send(self.reload(Asked::Admin(uid)));
+                }
+                Ok(()) = self.tasks.fetched.changed() => self.send_keys(),
                 _ = renew.tick() => self.renew(),
-                _ = look.tick() => if self.changes.stale() { self.reload(Asked::File) },
+                _ = look.tick() => if self.changes.stale() { drop(self.reload(Asked::File)) },
             }
         }
-        self.journal.stop();
+        // The journal is closed with its last holder, when the tasks are gone.
+        self.tasks.end();
         Ok(())
     }
 
-    fn reload(&mut self, asked: Asked) {
+    /// Tries what the files say now; the error is all problems, as text.
+    fn reload(&mut self, asked: Asked) -> Result<(), String> {
         let now = self.clock.now().wall;
-        let fetched = Arc::clone(&self.fetched.borrow());
+        let fetched = Arc::clone(&self.tasks.fetched.borrow());
         let actor = match asked {
             Asked::Signal => Actor::Signal,
             Asked::File => Actor::File,
             Asked::Admin(uid) => Actor::Uid(uid),
         };
         match self.changes.attempt(&fetched, now) {
-            Ok(Attempt::Same) => {}
+            Ok(Attempt::Same) => Ok(()),
             Ok(Attempt::New(signed, plan)) => {
                 self.publisher.publish(*signed);
-                self.plans.send_replace(plan);
+                self.tasks.follow(plan, self.changes.hash());
                 self.log.say(now, Level::Notice, "the configuration was reloaded", &[]);
                 self.note(actor, None);
+                Ok(())
             }
             Err(problems) => {
-                let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
-                let count = problems.count();
-                let facts: [(&str, &dyn std::fmt::Display); 2] = [("problems", &count), ("first", &first)];
-                self.log.say(
-                    now,
-                    Level::Error,
-                    "the configuration does not load; the one before stays",
-                    &facts,
-                );
+                self.complain(&problems);
                 self.note(actor, Some(&problems));
+                Err(problems.to_string())
             }
         }
     }
 
+    fn complain(&self, problems: &Problems) {
+        let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
+        let count = problems.count();
+        let facts: [(&str, &dyn std::fmt::Display); 2] = [("problems", &count), ("first", &first)];
+        let text = "the configuration does not load; the one before stays";
+        self.log.say(self.clock.now().wall, Level::Error, text, &facts);
+    }
+
     fn send_keys(&mut self) {
-        let fetched = Arc::clone(&self.fetched.borrow());
+        let fetched = Arc::clone(&self.tasks.fetched.borrow());
         if let Some(signed) = self.changes.sign_keys(&fetched, self.clock.now().wall) {
             self.publisher.publish(signed);
         }
@@ -217,31 +223,4 @@ fn open_journal(
         mirror: None,
     };
     Ok(home.open()?)
-}
-
-/// What the tasks around the change line stand on.
-struct Surroundings<'s> {
-    clock: &'s Arc<dyn Clock>,
-    log: &'s Arc<Log>,
-    metrics: &'s Arc<Metrics>,
-    recorder: &'s Recorder,
-}
-
-impl Surroundings<'_> {
-    /// Starts issuers, monitor, alerts and admin.
-    fn start(
-        &self,
-        publisher: &Publisher,
-        plans: &watch::Sender<Arc<Plan>>,
-        mut news: mpsc::Receiver<News>,
-    ) -> (watch::Receiver<Arc<Fetched>>, mpsc::Receiver<u32>) {
-        let _ = (self.clock, self.log, self.metrics, self.recorder, publisher, plans);
-        let (fetched_out, fetched) = watch::channel(Arc::new(Fetched::default()));
-        let (reload, reloads) = mpsc::channel(4);
-        tokio::spawn(async move {
-            let _keep = (fetched_out, reload);
-            while news.recv().await.is_some() {}
-        });
-        (fetched, reloads)
-    }
 }
