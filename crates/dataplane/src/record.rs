@@ -9,7 +9,10 @@
 //! other requests it is part of `ended`.
 //! INVARIANT: nothing a caller sent is in a record, but by the route's allow-list (11.6.2d).
 //!
-//! Not here: the form of an event (`portcullis-evidence`), the disk (`portcullis-telemetry`).
+//! Not here: what an event borrows of it (`view`), the form of an event (`portcullis-evidence`), the disk
+//! (`portcullis-telemetry`).
+
+mod view;
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -18,12 +21,8 @@ use std::sync::Arc;
 
 use http::{Request, Version};
 use portcullis_core::{Now, Principal, Reason, Refusal, RequestId};
-use portcullis_evidence::event::{Event, Tls};
-use portcullis_evidence::request::{
-    Caller as RecordedCaller, Close, Decided, Ended, Finding, Generations, Limited, Mode, Outcome, Phases,
-    Protocol, Request as RecordedRequest, Stage, Trace, Upstream,
-};
-use portcullis_evidence::{Permitted, SafeText, Source, SourceForm};
+use portcullis_evidence::event::Event;
+use portcullis_evidence::request::{Close, Generations, Limited, Mode, Phases, Stage, Trace};
 use portcullis_policy::Answer;
 use portcullis_registry::{Address, Picked};
 use portcullis_snapshot::plan::Sensitivity;
@@ -37,6 +36,7 @@ use crate::identify::Caller;
 use crate::problem_details::Dialect;
 use crate::route::Routed;
 use crate::trace::TraceParent;
+use view::View;
 
 /// What is known about one request so far.
 pub(crate) struct Record {
@@ -328,80 +328,5 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.end(Close::CallerGone);
         self.connection.answered();
-    }
-}
-
-/// The borrowed form that events are made of.
-struct View<'r> {
-    record: &'r Record,
-    permitted: Vec<Permitted<'r>>,
-    findings: Vec<Finding<'r>>,
-}
-
-impl<'r> View<'r> {
-    fn of(record: &'r Record) -> Self {
-        let mut permitted = Vec::new();
-        if let Some(route) = &record.route {
-            permitted.extend(record.params.iter().filter_map(|(n, v)| route.recorded_params.permit(n, v)));
-            permitted.extend(record.query.iter().filter_map(|(n, v)| route.recorded_query.permit(n, v)));
-        }
-        let finding = |(class, at, mode): &'r (&'static str, String, Mode)| Finding {
-            class,
-            at: SafeText::name(at),
-            mode: *mode,
-        };
-        Self { record, permitted, findings: record.findings.iter().map(finding).collect() }
-    }
-
-    fn request(&self) -> RecordedRequest<'_> {
-        let record = self.record;
-        RecordedRequest {
-            source: Source::of(record.source(), SourceForm::Full),
-            protocol: if record.version == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 },
-            tls: record
-                .connection
-                .tls_version()
-                .map(|version| Tls { version, client: record.connection.client().map(|c| c.thumbprint) }),
-            method: SafeText::name(record.method.as_str()),
-            service: record.route.as_ref().map(|r| &r.service.name),
-            route: record.route.as_ref().map(|r| &*r.template),
-            params: &self.permitted,
-            trace: record.trace,
-        }
-    }
-
-    fn decided(&self) -> Decided<'_> {
-        let record = self.record;
-        Decided {
-            request: self.request(),
-            caller: record.principal.as_deref().map(RecordedCaller::of),
-            rules: &record.rules,
-            generations: record.generations,
-            limit: record.limited,
-            findings: &self.findings,
-        }
-    }
-
-    fn ended(&self, close: Close) -> Ended<'_> {
-        let record = self.record;
-        let outcome = match &record.outcome {
-            Some(End::Served(status)) => Outcome::Served { status: *status },
-            Some(End::Refused(reason, stage, private)) => {
-                Outcome::Refused { reason: *reason, stage: *stage, private: SafeText::new(private) }
-            }
-            None => Outcome::UpstreamUnknown,
-        };
-        Ended {
-            decided: (!record.decided_apart).then(|| self.decided()),
-            outcome,
-            close,
-            phases: record.phases,
-            bytes_in: record.bytes_in.as_ref().map_or(0, |b| b.get()),
-            bytes_out: record.bytes_out,
-            upstream: record.upstream.as_ref().map(|(endpoint, attempts)| Upstream {
-                endpoint: SafeText::new(endpoint),
-                attempts: *attempts,
-            }),
-        }
     }
 }

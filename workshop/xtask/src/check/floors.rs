@@ -107,5 +107,5 @@ pub(crate) const DOORS: &[Door] = &[Door {
         "portcullis-telemetry",
         "portcullis-token",
     ],
-    never: &["rcgen", "clap", "axum", "redb"],
+    never: &["rcgen", "axum", "redb"],
 }];
