@@ -60,7 +60,7 @@ fn next(dir: &str) -> String {
          Its services are placeholders; until yours are there, those of the demo can stand in:\n\n{}{}{}\n  \
          curl --cacert {dir}/tls/ca.pem https://localhost:8443/stock\n\n\
          Before anything real: your trust domain, your issuer in place of `issuer/` (its tokens in `tokens/` end in\n\
-         twelve hours and cannot be renewed), certificates of your authority in place of `tls/` (they end in a week).",
+         twelve hours and cannot be renewed), certificates of your authority in place of `tls/` (they end in a month).",
         service("orders", 9101),
         service("payments", 9102),
         service("stock", 9103),

@@ -1,4 +1,4 @@
-//! Makes the certificates of a shop: short chains, P-256 keys, a week of life.
+//! Makes the certificates of a shop: short chains, P-256 keys, a month of life.
 //!
 //! These vouch for a demo or for the first hour of a new installation; the product's own authority is another matter.
 //!
@@ -97,5 +97,5 @@ impl Leaf {
 }
 
 fn lives(params: &mut CertificateParams, starts: OffsetDateTime) {
-    (params.not_before, params.not_after) = (starts, starts + Duration::days(7));
+    (params.not_before, params.not_after) = (starts, starts + Duration::days(30));
 }

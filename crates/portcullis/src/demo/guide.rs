@@ -35,11 +35,11 @@ pub(crate) fn command(case: &Case) -> String {
     words.push(target(case.path));
     let words = words.join(" ");
     match case.answers.len() {
-        1 => broken(&format!("curl -i {words}")),
+        1 => broken(&format!("curl -i {words}"), "    "),
         times => {
             let numbers: Vec<String> = (1..=times).map(|n| n.to_string()).collect();
-            let call = broken(&format!("curl -so /dev/null -w '%{{http_code}}\\n' {words}"));
-            format!("for n in {}; do\n  {call}; done", numbers.join(" "))
+            let call = broken(&format!("curl -so /dev/null -w '%{{http_code}}\\n' {words}"), "      ");
+            format!("for n in {}; do\n    {call}; done", numbers.join(" "))
         }
     }
 }
@@ -57,15 +57,16 @@ fn target(path: &str) -> String {
     if path.contains(['?', '&', '%']) { format!("\"$G{path}\"") } else { format!("$G{path}") }
 }
 
-/// Breaks a long command before one of its options.
-fn broken(command: &str) -> String {
+/// Breaks a long command before one of its options; what follows is indented.
+fn broken(command: &str, indent: &str) -> String {
     let mut out = String::new();
     let mut length = 0;
     for (n, word) in command.split(" -").enumerate() {
         let word = if n == 0 { word.to_owned() } else { format!("-{word}") };
         if n > 0 && length + word.len() + 6 > WIDTH {
-            out.push_str(" \\\n    ");
-            length = 4;
+            out.push_str(" \\\n");
+            out.push_str(indent);
+            length = indent.len();
         } else if n > 0 {
             out.push(' ');
             length += 1;

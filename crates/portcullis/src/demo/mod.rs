@@ -96,12 +96,12 @@ impl Demo {
         screen.line(format!("{} {}", screen.paint(Mood::Title, "portcullis demo in"), folder.path.display()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let ended = tokio::task::LocalSet::new().block_on(&runtime, self.open(&folder.path, screen));
-        match folder.after {
-            After::Keep => {
-                screen.line(format!("kept {0}; `demo --clean {0}` removes it", folder.path.display()))
-            }
-            After::Remove => screen.line(format!("removed {}", folder.path.display())),
-        }
+        let path = folder.path.display().to_string();
+        drop(folder);
+        screen.line(match after {
+            After::Keep => format!("kept {path}; `demo --clean {path}` removes it"),
+            After::Remove => format!("removed {path}"),
+        });
         ended
     }
 
@@ -109,66 +109,69 @@ impl Demo {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let sockets = processes::Sockets::bind()?;
-        let addresses = sockets.addresses()?;
         let shop = Shop {
             folder: folder.to_owned(),
             environment: "demo",
             trust_domain: Shop::DEMO,
             stdout_log: "off",
-            addresses,
+            addresses: sockets.addresses()?,
             now: SystemClock::default().now().wall,
         };
         shop.write()?;
         let mut processes = Processes::start(&shop, sockets)?;
-        processes.ready(folder, addresses.gateway).await?;
-        let ended = if self.check {
-            check(folder, &shop, screen).await
-        } else {
-            screen.line(guide::text(folder, addresses.gateway.port()));
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                () = processes.any_ended() => screen.warning("a process of the demo ended by itself"),
-            }
-            Ok(ExitCode::SUCCESS)
+        let ended = tokio::select! {
+            ended = self.work(&mut processes, &shop, screen) => ended,
+            _ = terminate.recv() => Ok(self.interrupted()),
+            _ = interrupt.recv() => Ok(self.interrupted()),
         };
         processes.end().await;
         ended
     }
+
+    async fn work(&self, processes: &mut Processes, shop: &Shop, screen: &Screen) -> Outcome {
+        processes.ready(&shop.folder, shop.addresses.gateway).await?;
+        if self.check {
+            return check(shop, screen).await;
+        }
+        screen.line(guide::text(&shop.folder, shop.addresses.gateway.port()));
+        processes.any_ended().await;
+        screen.error("a process of the demo ended by itself; see portcullis.log in its folder");
+        Ok(ExitCode::FAILURE)
+    }
+
+    /// Ctrl-C is how a demo ends, and how a check is broken off.
+    fn interrupted(&self) -> ExitCode {
+        if self.check { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
 }
 
 /// Walks the list, then asks for an explanation, then verifies the record.
-async fn check(folder: &Path, shop: &Shop, screen: &Screen) -> Outcome {
+async fn check(shop: &Shop, screen: &Screen) -> Outcome {
+    let folder = shop.folder.as_path();
     let walked = walk::walk(folder, shop.addresses.gateway, screen).await?;
-    let mut surprises = walked.surprises;
-    let explained = walked.refused.ok_or_else(|| "no refusal to explain".to_owned());
-    let explained = match explained {
-        Ok(id) => processes::told(folder, &["explain", &id], "not-your-orders").await,
-        Err(why) => Err(why),
-    };
-    let rest = [
-        ("`explain` names the rule that refused", explained),
-        ("`audit query` shows the refusals", {
-            processes::told(folder, &["audit", "query", "--reason", "forbidden"], "not-your-orders").await
-        }),
-        (
-            "`audit verify` finds the record whole",
-            processes::told(folder, &["audit", "verify"], "records").await,
-        ),
-        ("`policy test` gets the expected answers", {
-            processes::told(folder, &["policy", "test", "policies/orders.test.yaml"], "0 surprises").await
-        }),
+    let id = walked.refused.unwrap_or_default();
+    let rest: [(&str, &[&str], &str); 5] = [
+        ("`explain` names the rule that refused", &["explain", &id], "not-your-orders"),
+        ("`audit query` shows what was refused", &["audit", "query", "--id", &id], "not-your-orders"),
+        ("`audit verify` finds the record whole", &["audit", "verify"], "the record is whole"),
+        ("`policy test` gets the expected answers", &["policy", "test", POLICY_TABLE], "0 surprises"),
+        ("`check` finds nothing wrong", &["check"], "ok: "),
     ];
-    for (title, outcome) in rest {
+    let mut surprises = walked.surprises;
+    for (title, words, wanted) in rest {
+        let outcome = processes::told(folder, words, wanted).await;
         surprises += usize::from(outcome.is_err());
         screen.line(match outcome {
             Ok(()) => format!("{}  {title}", screen.paint(Mood::Good, "ok  ")),
             Err(why) => format!("{}  {title}\n      {why}", screen.paint(Mood::Bad, "FAIL")),
         });
     }
-    screen.line(format!("{} tried, {surprises} surprises", cases::CASES.len() + 4));
+    screen.line(format!("{} tried, {surprises} surprises", cases::CASES.len() + rest.len()));
     Ok(if surprises == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// The questions that come with the shop's policies.
+const POLICY_TABLE: &str = "policies/orders.test.yaml";
 
 impl Folder {
     /// Makes a folder, or takes an empty one.

@@ -28,6 +28,9 @@ struct Callers<'f> {
     device: Client,
 }
 
+/// The rule of the refusal that is explained afterwards.
+const EXPLAINED: &str = "not-your-orders";
+
 /// Walks all cases and prints a line for each.
 pub(crate) async fn walk(folder: &Path, gateway: SocketAddr, screen: &Screen) -> Result<Walked, ClientError> {
     let callers = Callers {
@@ -41,7 +44,7 @@ pub(crate) async fn walk(folder: &Path, gateway: SocketAddr, screen: &Screen) ->
         walked.surprises += usize::from(outcome.is_err());
         screen.line(row(case, &outcome, screen));
         if let Ok(Some(id)) = outcome
-            && case.shows == Shows::Refusal(portcullis_core::Reason::Forbidden)
+            && case.why.contains(EXPLAINED)
         {
             walked.refused = Some(id);
         }
