@@ -126,7 +126,7 @@ fn orders(kit: &Kit) -> Value {
 
 fn vault(kit: &Kit) -> Value {
     json!({
-        "name": "vault", "owner": "tests", "sensitivity": "high", "context": "vault",
+        "name": "vault", "owner": "tests", "sensitivity": "high", "context": "orders",
         "upstream": mutual(kit.orders.address(), "orders", "http1"),
         "routes": [
             { "path": "/vault/{id}", "methods": ["GET", "POST"], "plan": "wide", "scopes": { "any": "vault.read" } },
@@ -174,7 +174,7 @@ fn plain(kit: &Kit) -> Value {
 fn items(kit: &Kit) -> Value {
     let upstream = plaintext(kit.plain.address());
     json!({
-        "name": "items", "owner": "tests", "sensitivity": "low", "context": "items", "upstream": upstream,
+        "name": "items", "owner": "tests", "sensitivity": "low", "context": "plain", "upstream": upstream,
         "contract": "items.openapi.yaml", "contract_mode": "enforce",
         "routes": [
             { "path": "/items/{id}", "methods": ["GET", "PUT"], "plan": "wide", "scopes": { "any": "echo" } },

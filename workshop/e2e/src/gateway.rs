@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use portcullis_testkit::ca::ClientAuth;
 use portcullis_testkit::launch::free_port;
-use portcullis_testkit::{H2Conn, Launch, Leaf, RawConn, Running, TestCa, TokenKey, Upstream, jwks};
+use portcullis_testkit::{
+    Behaviour, H2Conn, Launch, Leaf, RawConn, Reply, Running, TestCa, TokenKey, Upstream, jwks,
+};
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -91,11 +93,14 @@ impl Kit {
         };
         let (orders, two) = (upstream("orders", "http/1.1"), upstream("two", "h2"));
         let spec = portcullis_testkit::LeafSpec::server(&["warehouse.test.example"]);
-        let warehouse =
-            client_ca.issue(&portcullis_testkit::LeafSpec { client_auth: true, ..spec });
+        let warehouse = client_ca.issue(&portcullis_testkit::LeafSpec { client_auth: true, ..spec });
         let nobody = client_ca.client("nobody");
         let (staff, partners) = (TokenKey::es256("staff-1"), TokenKey::eddsa("partners-1"));
         let plain = Upstream::start();
+        // What describes a request shows the internal token, and such an answer is cut.
+        for upstream in [&orders, &two, &plain] {
+            upstream.behave(Behaviour { reply: Reply::Text("fine".to_owned()), ..Behaviour::default() });
+        }
         Self { dir, edge_ca, workload_ca, client_ca, warehouse, nobody, staff, partners, orders, plain, two }
     }
 

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::Request;
 use portcullis_e2e::gateway::HOST;
 use portcullis_e2e::{Gateway, Puppet, plaintext};
-use portcullis_testkit::h2::H2Answer;
 use portcullis_testkit::Answer;
+use portcullis_testkit::h2::H2Answer;
 use serde_json::{Value, json};
 
 /// An HTTP/1.1 request with a token and these further field lines, each with its line end.
@@ -72,9 +72,7 @@ pub(crate) fn refused_two(gateway: &Gateway, answer: &H2Answer, status: u16, rea
 /// No upstream saw anything.
 #[track_caller]
 pub(crate) fn nothing_arrived(gateway: &Gateway) {
-    for (name, upstream) in
-        [("orders", &gateway.orders), ("plain", &gateway.plain), ("two", &gateway.two)]
-    {
+    for (name, upstream) in [("orders", &gateway.orders), ("plain", &gateway.plain), ("two", &gateway.two)] {
         assert!(upstream.seen().is_empty(), "{name} saw {:?}", upstream.seen());
     }
 }

@@ -1,11 +1,11 @@
 //! A: one reading of every message.
 
-use portcullis_e2e::Gateway;
 use portcullis_e2e::gateway::HOST;
-use portcullis_testkit::Answer;
+use portcullis_e2e::{Gateway, Puppet};
+use portcullis_testkit::{Answer, frames};
 use std::time::Duration;
 
-use crate::ask::{get, nothing_arrived, refused, request, two};
+use crate::ask::{get, nothing_arrived, puppet_service, refused, request, two};
 
 /// Sends it on a connection of its own, which must be closed after the answer.
 fn refuses(gateway: &Gateway, wire: impl AsRef<[u8]>) -> Answer {
@@ -21,11 +21,15 @@ fn a_good_request_passes_in_every_protocol_pair() {
     let anna = gateway.anna();
     for target in ["/orders/7?page=2", "/echo/a/b", "/two/x"] {
         let answer = get(&gateway, target, &anna);
-        assert_eq!((answer.status, &answer.json()["target"]), (200, &target.into()), "{answer:?}");
+        assert_eq!(answer.status, 200, "{answer:?}");
         let answer = gateway.h2().request(two("GET", target, &anna, &[])).expect("an answer");
         assert_eq!(answer.status, 200, "{target}");
     }
-    assert_eq!((gateway.orders.seen().len(), gateway.plain.seen().len(), gateway.two.seen().len()), (2, 2, 2));
+    assert_eq!(
+        (gateway.orders.seen().len(), gateway.plain.seen().len(), gateway.two.seen().len()),
+        (2, 2, 2)
+    );
+    assert!(gateway.orders.seen().iter().all(|seen| seen.target == "/orders/7?page=2"));
     let (status, out) = gateway.portcullis(&["audit", "query"]);
     assert!(status.success(), "{out}");
     assert!(out.contains("\"outcome\":\"served\""), "{out}");
@@ -76,4 +80,228 @@ fn a2_http_1_0_with_a_coding_and_a_body_that_ends_with_the_connection_are_refuse
     let answer = refuses(&gateway, wire);
     assert_eq!(answer.status, 400);
     nothing_arrived(&gateway);
+}
+
+#[test]
+fn a3_b5_no_tunnel_opens_before_its_101_and_bytes_behind_a_refused_upgrade_are_a_request_of_their_own() {
+    let gateway = Gateway::start();
+    let anna = gateway.anna();
+    let behind = format!("GET /echo/smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let fields = format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{key}");
+    let answer = gateway.raw().exchange(request("GET", "/echo/x", &anna, &fields) + &behind);
+    refused(&gateway, &answer, 501, "upgrade-refused");
+    nothing_arrived(&gateway);
+    // RFC 9110 §7.8: an upgrade that is not known may be ignored, and then nothing of it goes on.
+    for protocol in ["h2c", "foo/2"] {
+        let fields = format!(
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+        );
+        let answer = gateway.raw().exchange(request("GET", "/echo/x", &anna, &fields) + &behind);
+        assert!(matches!(answer.status, 200 | 501), "{answer:?}");
+        let seen = gateway.plain.take_seen();
+        assert!(seen.iter().all(|s| s.target == "/echo/x" && s.header("upgrade").is_none()), "{seen:?}");
+    }
+    let answer = gateway.raw().exchange(format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n"));
+    assert!(matches!(answer.status, 400 | 405 | 501), "{answer:?}");
+    nothing_arrived(&gateway);
+}
+
+#[test]
+fn a4_the_body_of_a_refused_request_is_never_the_next_request() {
+    let gateway = Gateway::start();
+    let anna = gateway.anna();
+    let smuggled = request("GET", "/echo/smuggled", &anna, "");
+    let length = format!("Content-Length: {}\r\n", smuggled.len());
+    for (target, status) in [("/admin/x", 405), ("/nowhere", 404), ("/ten", 405)] {
+        let mut conn = gateway.raw();
+        let answer = conn.exchange(request("POST", target, &anna, &length) + &smuggled);
+        assert_eq!(answer.status, status, "{target} {answer:?}");
+        let rest = conn.read_for(Duration::from_millis(200));
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+    }
+    nothing_arrived(&gateway);
+}
+
+/// The bytes that a client writes frame by frame; how stream 1 ended.
+fn by_frames(gateway: &Gateway, bytes: Vec<u8>) -> Vec<frames::Frame> {
+    let mut conn = gateway.frames();
+    let mut all = frames::hello();
+    all.extend(bytes);
+    conn.send(all);
+    frames::split(&conn.read_for(Duration::from_millis(250)))
+}
+
+/// An indexed `:status: 200` (RFC 7541 §B, entry 8).
+const OK: u8 = 0x88;
+
+#[test]
+fn a5_b2_b5_what_http1_could_not_say_does_not_pass_from_http2() {
+    let gateway = Gateway::start();
+    let bearer = format!("Bearer {}", gateway.anna());
+    let head: [(&str, &str); 5] = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", HOST),
+        (":path", "/echo/x"),
+        ("authorization", &bearer),
+    ];
+    let with = |more: &[(&'static str, &'static str)]| -> Vec<u8> {
+        let mut fields = head.to_vec();
+        for (name, value) in more {
+            match fields.iter_mut().find(|(n, _)| n == name && n.starts_with(':')) {
+                Some(field) => field.1 = value,
+                None => fields.push((name, value)),
+            }
+        }
+        frames::headers(1, frames::END_HEADERS | frames::END_STREAM, &fields)
+    };
+    let whole = [
+        with(&[("content-length", "5")]),
+        with(&[("x-a", "b\r\nx-user: root")]),
+        with(&[("x-a", "b\0c")]),
+        with(&[("x-a\r\nx-user", "root")]),
+        with(&[("x a", "b")]),
+        with(&[("", "b")]),
+        with(&[("X-Upper", "b")]),
+        with(&[("transfer-encoding", "chunked")]),
+        with(&[("connection", "close")]),
+        with(&[("host", "elsewhere.test.example")]),
+        with(&[(":path", "/echo/x HTTP/1.1\r\nx-user: root")]),
+        with(&[(":path", "echo/x")]),
+        with(&[(":path", "")]),
+        with(&[(":path", "*")]),
+        with(&[(":method", "GET /admin/x HTTP/1.1\r\n\r\nGET")]),
+        with(&[(":method", "CONNECT")]),
+        with(&[(":protocol", "websocket"), (":method", "CONNECT")]),
+        with(&[("x-a", "caf\u{e9}")]),
+    ];
+    for bytes in whole {
+        let shown = String::from_utf8_lossy(&bytes).escape_debug().to_string();
+        for frame in by_frames(&gateway, bytes) {
+            let served = frame.kind == frames::kind::HEADERS && frame.payload.first() == Some(&OK);
+            assert!(!served, "{}", shown.chars().take(220).collect::<String>());
+        }
+    }
+    nothing_arrived(&gateway);
+    // More data than the announced length.
+    let fields = [&head[..], &[("content-length", "2")]].concat();
+    let mut bytes = frames::headers(1, frames::END_HEADERS, &fields);
+    bytes.extend(frames::data(1, frames::END_STREAM, b"0123456789"));
+    let got = by_frames(&gateway, bytes);
+    assert!(
+        !got.iter().any(|f| f.kind == frames::kind::HEADERS && f.payload.first() == Some(&OK)),
+        "{got:?}"
+    );
+    assert!(gateway.plain.seen().iter().all(|seen| seen.body.is_empty()));
+}
+
+#[test]
+fn a6_a7_a10_odd_lines_and_bytes_are_refused() {
+    let gateway = Gateway::start();
+    let anna = gateway.anna();
+    let fields = [
+        ": empty\r\n",
+        "X-A\r\n",
+        "X A: b\r\n",
+        "X-A: b\r\n folded\r\n",
+        "X-A: b\r\n\tfolded\r\n",
+        "X-A: a\0b\r\n",
+        "X-A: a\x01b\r\n",
+        "X-A: a\x7fb\r\n",
+        "X-A: a\rb\r\n",
+        "X-A: b\nX-B: c\r\n",
+        "X\0A: b\r\n",
+        "(x): b\r\n",
+        " X-A: b\r\n",
+    ];
+    for field in fields {
+        let answer = refuses(&gateway, request("GET", "/echo/x", &anna, field));
+        refused(&gateway, &answer, 400, "malformed-request");
+    }
+    for line in [
+        "GET  /echo/x HTTP/1.1",
+        "GET /echo/x",
+        "GET /echo/x HTTP/1.2",
+        "GET /echo/x HTTP/3.0",
+        "GET /echo/x http/1.1",
+        "G\0T /echo/x HTTP/1.1",
+        "GET /echo/\x01 HTTP/1.1",
+        "GET /echo/x\tHTTP/1.1",
+    ] {
+        let wire = format!("{line}\r\nHost: {HOST}\r\nAuthorization: Bearer {anna}\r\n\r\n");
+        let answer = refuses(&gateway, wire);
+        assert_eq!(answer.status, 400, "{line:?} {answer:?}");
+    }
+    nothing_arrived(&gateway);
+}
+
+#[test]
+fn a7_chunks_are_read_strictly_and_trailers_never_become_fields() {
+    let gateway = Gateway::start();
+    let anna = gateway.anna();
+    for body in [
+        "5;x=y\r\nabcde\r\n0\r\n\r\n",
+        "5\nabcde\r\n0\r\n\r\n",
+        "5\r\nabcdeX0\r\n\r\n",
+        "+5\r\nabcde\r\n0\r\n\r\n",
+        "0x5\r\nabcde\r\n0\r\n\r\n",
+        " 5\r\nabcde\r\n0\r\n\r\n",
+        "FFFFFFFFFFFFFFFF5\r\nabcde\r\n0\r\n\r\n",
+        "5\r\nabcde\r\n0\r\nContent-Length: 3\r\n\r\n",
+        "5\r\nabcde\r\n0\r\nAuthorization: x\r\n\r\n",
+    ] {
+        let wire = request("POST", "/items/1", &anna, "Transfer-Encoding: chunked\r\n") + body;
+        let answer = refuses(&gateway, wire.replacen("/items/1", "/echo/chunks", 1));
+        assert_eq!(answer.status, 400, "{body:?} {answer:?}");
+    }
+    assert!(gateway.plain.seen().iter().all(|seen| seen.target == "/echo/chunks" && seen.body.is_empty()));
+    let _ = gateway.plain.take_seen();
+    let good = "5\r\nabcde\r\n0\r\nX-Sum: 9\r\n\r\n";
+    let answer =
+        gateway.raw().exchange(request("POST", "/echo/good", &anna, "Transfer-Encoding: chunked\r\n") + good);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = gateway.plain.take_seen();
+    let seen = seen.iter().find(|s| s.target == "/echo/good").expect("it arrived");
+    assert_eq!(seen.body, "abcde");
+    assert!(seen.header("x-sum").is_none());
+}
+
+#[test]
+fn a8_connection_cannot_name_our_own_fields_away() {
+    let gateway = Gateway::start();
+    let anna = gateway.anna();
+    let fields = "Connection: X-Forwarded-For, Authorization, Forwarded, Traceparent, keep-alive\r\n";
+    let answer = gateway.raw().exchange(request("GET", "/echo/x", &anna, fields));
+    if answer.status == 200 {
+        let seen = gateway.plain.take_seen();
+        for name in ["authorization", "x-forwarded-for", "forwarded", "traceparent"] {
+            assert!(seen[0].header(name).is_some(), "{name} in {:?}", seen[0].headers);
+        }
+    } else {
+        refused(&gateway, &answer, 400, "malformed-request");
+        nothing_arrived(&gateway);
+    }
+}
+
+#[test]
+fn a1_a10_an_answer_with_two_readings_is_a_502() {
+    let puppet = Puppet::start();
+    let gateway = Gateway::builder().service(puppet_service(&puppet)).start();
+    let anna = gateway.anna();
+    for wire in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nX: a\r\n folded\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n: x\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/9.9 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ] {
+        puppet.says(wire);
+        let answer = get(&gateway, "/puppet/x", &anna);
+        assert!(matches!(answer.status, 502 | 503), "{wire:?} {answer:?}");
+    }
+    let _ = gateway.refused("upstream-malformed");
 }

@@ -2,7 +2,23 @@
 //!
 //! Each test has a gateway of its own, so that what an upstream saw, what was counted and what was recorded is this
 //! test's alone. The name of a test begins with the threat ids that it proves.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods
+)]
 
+mod answers;
 mod ask;
+mod channel;
+mod clients;
+mod exhaustion;
 mod framing;
+mod identity;
+mod operation;
+mod processes;
+mod reading;
+mod shaping;
