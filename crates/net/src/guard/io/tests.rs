@@ -234,7 +234,7 @@ async fn a_caller_that_still_sends_is_drained_for_a_moment_after_a_refusal() {
         let mut sent = 0usize;
         while peer.write_all(b"GARBAGE \0 ").await.is_ok() {
             sent += 10;
-            if sent % 10_000 == 0 {
+            if sent.is_multiple_of(10_000) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

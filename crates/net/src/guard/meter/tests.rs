@@ -38,9 +38,8 @@ fn repeated(frame: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
 #[test]
 fn e1_e4_each_flood_ends_at_its_limit_with_its_own_word() {
     let limits = MeterLimits::default();
-    let ping = frame(kind::PING, 0, 0, &[0; 8]);
     let table = [
-        (ping.clone(), limits.pings, Flaw::Pings),
+        (frame(kind::PING, 0, 0, &[0; 8]), limits.pings, Flaw::Pings),
         (frame(kind::PING, 1, 0, &[0; 8]), limits.pings, Flaw::Pings),
         (frame(kind::SETTINGS, 0, 0, &[]), limits.settings, Flaw::SettingsFlood),
         (frame(kind::PRIORITY, 0, 1, &[0; 5]), limits.priorities, Flaw::Priorities),

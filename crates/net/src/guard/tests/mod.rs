@@ -2,5 +2,6 @@
 
 mod against_hyper;
 mod corpus;
+mod price;
 mod readers;
 mod vectors;
