@@ -11,6 +11,7 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test that cannot be set up must stop with a clear message; nothing here is linked into the product"
 )]

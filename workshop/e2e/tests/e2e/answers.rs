@@ -18,6 +18,9 @@ fn chunk(text: &str) -> Vec<u8> {
     format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
+/// What a puppet makes of a request's head.
+type Say = fn(&str) -> Vec<Vec<u8>>;
+
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n";
 
 #[test]
@@ -44,7 +47,7 @@ fn c13_an_internal_token_never_leaves_in_head_body_chunks_or_trailers() {
     });
     assert_eq!(get(&gateway, "/puppet/x", &anna).status, 502);
 
-    let bodies: [fn(&str) -> Vec<Vec<u8>>; 4] = [
+    let bodies: [Say; 4] = [
         |head| {
             let body = format!("before {} after", token_in(head));
             vec![format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()]

@@ -13,8 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn process_of(gateway: &Gateway, role: &str) -> Option<String> {
     let mark = format!("role=`{role}` is=`");
     let output = gateway.output();
-    let started = output.lines().filter(|l| l.contains("started") && l.contains(&mark));
-    started.last()?.split(&mark).nth(1)?.split('`').next().map(str::to_owned)
+    let mut started = output.lines().filter(|l| l.contains("started") && l.contains(&mark));
+    started.next_back()?.split(&mark).nth(1)?.split('`').next().map(str::to_owned)
 }
 
 fn kill(process: &str) {
