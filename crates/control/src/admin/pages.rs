@@ -26,6 +26,8 @@ pub(super) enum Page<'a> {
     Metrics,
     Explain(&'a str),
     Reload,
+    Read,
+    Verify,
 }
 
 /// Why there is no page.
@@ -45,16 +47,17 @@ impl<'a> Page<'a> {
             "/status" => Self::Status,
             "/metrics" => Self::Metrics,
             "/reload" => Self::Reload,
+            path if path.starts_with("/reads/read-records/") => Self::Read,
+            path if path.starts_with("/reads/verify-records/") => Self::Verify,
             path => Self::Explain(
                 path.strip_prefix("/explain/").filter(|id| !id.contains('/')).ok_or(Nothing::Path)?,
             ),
         };
-        let wanted = if page == Self::Reload { Method::POST } else { Method::GET };
-        match (*method == wanted, page) {
-            (true, page) => Ok(page),
-            (false, Self::Reload) => Err(Nothing::Method("POST")),
-            (false, _) => Err(Nothing::Method("GET")),
-        }
+        let wanted = match page {
+            Self::Reload | Self::Read | Self::Verify => "POST",
+            _ => "GET",
+        };
+        if method.as_str() == wanted { Ok(page) } else { Err(Nothing::Method(wanted)) }
     }
 
     fn action(self) -> AdminAction {
@@ -62,6 +65,8 @@ impl<'a> Page<'a> {
             Self::Live | Self::Ready | Self::Status | Self::Metrics => AdminAction::Inspect,
             Self::Explain(_) => AdminAction::Explain,
             Self::Reload => AdminAction::Reload,
+            Self::Read => AdminAction::ReadRecords,
+            Self::Verify => AdminAction::VerifyRecords,
         }
     }
 }
@@ -168,6 +173,8 @@ impl AdminState {
             }
             Page::Metrics => self.metrics().await,
             Page::Explain(id) => self.explain(id).await,
+            // The request is on record by now, with the path as its subject: that is all it is for.
+            Page::Read | Page::Verify => Answer::text(StatusCode::NO_CONTENT, ""),
             Page::Reload => match self.edges.reload(uid).await {
                 Ok(()) => Answer::json(StatusCode::OK, &json!({ "reloaded": true })),
                 Err(why) => Answer::json(StatusCode::CONFLICT, &json!({ "reloaded": false, "why": why })),
