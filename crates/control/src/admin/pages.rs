@@ -174,7 +174,7 @@ impl AdminState {
             Page::Metrics => self.metrics().await,
             Page::Explain(id) => self.explain(id).await,
             // The request is on record by now, with the path as its subject: that is all it is for.
-            Page::Read | Page::Verify => Answer::text(StatusCode::NO_CONTENT, ""),
+            Page::Read | Page::Verify => Answer::text(StatusCode::OK, "recorded\n"),
             Page::Reload => match self.edges.reload(uid).await {
                 Ok(()) => Answer::json(StatusCode::OK, &json!({ "reloaded": true })),
                 Err(why) => Answer::json(StatusCode::CONFLICT, &json!({ "reloaded": false, "why": why })),
