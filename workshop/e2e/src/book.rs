@@ -95,6 +95,7 @@ fn issuer(name: &str, iss: &str, algorithms: &[&str]) -> Value {
 fn mutual(address: std::net::SocketAddr, name: &str, protocol: &str) -> Value {
     json!({
         "endpoints": address.to_string(), "protocol": protocol,
+        "timeouts": { "connect": "5s", "per_try": "8s", "request": "10s" },
         "tls": {
             "roots": "workloads-ca.pem", "expect": format!("spiffe://test.example/{name}"),
             "identity": { "file": "workload.pem", "key": { "file": "workload.key" } },

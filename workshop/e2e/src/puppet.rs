@@ -1,7 +1,7 @@
 //! An upstream that answers with exactly the bytes it is told, changed by the test while it runs.
 //!
-//! Each request's head is read, a body of the announced length is taken, then the bytes of now are sent and the
-//! connection is closed.
+//! Each request's head is read, a body of the announced length is taken, then the bytes of now are sent; the
+//! connection stays open for the next one until its peer closes it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -90,15 +90,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
     let _ = stream.set_nodelay(true);
-    let Some(head) = read_head(&mut stream) else { return };
-    lock(&shared.heads).push(head.clone());
-    let parts = lock(&shared.say)(&head);
-    for part in parts {
-        if stream.write_all(&part).is_err() {
-            return;
+    while let Some(head) = read_head(&mut stream) {
+        lock(&shared.heads).push(head.clone());
+        let parts = lock(&shared.say)(&head);
+        for part in parts {
+            if stream.write_all(&part).is_err() {
+                return;
+            }
+            // Each part in a segment of its own, so that the reader sees them one by one.
+            thread::sleep(Duration::from_millis(15));
         }
-        // Each part in a segment of its own, so that the reader sees them one by one.
-        thread::sleep(Duration::from_millis(15));
     }
 }
 
