@@ -84,7 +84,7 @@ impl<S: AsyncRead + Unpin> Downstream<S> {
             Mode::Framing if self.intake.direct() > 0 => self.poll_body(cx, buf),
             Mode::Framing => self.poll_more(cx),
             Mode::Held if self.intake.decide(cx) => Poll::Ready(Ok(Reading::Again)),
-            Mode::Held if self.intake.held() >= self.most_held => Poll::Pending,
+            Mode::Held if self.intake.held() >= self.most_held => self.poll_late(cx),
             Mode::Held => self.poll_more(cx),
             Mode::Tunnel => self.poll_tunnel(cx, buf),
             Mode::Last => self.poll_thrown_away(cx),
@@ -105,17 +105,18 @@ impl<S: AsyncRead + Unpin> Downstream<S> {
                 self.intake.passed(count);
                 Poll::Ready(Ok(Reading::Done))
             }
-            Poll::Pending => self.intake.poll_late(cx).map(|()| Ok(Reading::Again)),
+            Poll::Pending => self.poll_late(cx),
         }
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Reading>> {
+        self.intake.poll_late(cx).map(|()| Ok(Reading::Again))
     }
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Reading>> {
         match read_some(&mut self.inner, cx, |got| self.intake.take(got))? {
             Poll::Ready(()) => Poll::Ready(Ok(Reading::Again)),
-            Poll::Pending if self.intake.mode() == Mode::Framing => {
-                self.intake.poll_late(cx).map(|()| Ok(Reading::Again))
-            }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => self.poll_late(cx),
         }
     }
 

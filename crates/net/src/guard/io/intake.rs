@@ -115,13 +115,14 @@ impl Intake {
 
     /// Frames `got` behind what was left before.
     fn frame(&mut self, got: &[u8]) {
-        let Self { framer, ready, shared, rest, body, .. } = self;
+        let Self { framer, ready, shared, rest, body, head_since, .. } = self;
         let step = frame_over(rest, got, |input| {
             loop {
                 match framer.feed(input, &mut ready.bytes) {
                     Ok(Step::Head) => {
                         shared.head_emitted();
                         body.renew();
+                        *head_since = None;
                     }
                     other => return other,
                 }

@@ -193,6 +193,35 @@ async fn e8_a_head_has_its_time_from_its_first_byte_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn e8_each_head_has_the_whole_time() {
+    let (mut peer, mut guard, handle) = downstream(64 * 1024);
+    let send = async {
+        peer.write_all(b"GET / ").await.expect("room");
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            peer.write_all(b"HTTP/1.1\r\nHost: a\r\n\r\nGET / ").await.expect("room");
+        }
+    };
+    let mut all = Vec::new();
+    let read = timeout(Duration::from_secs(45), guard.read_to_end(&mut all));
+    let (read, ()) = tokio::join!(read, send);
+    assert!(read.is_err() && handle.fault().is_none(), "five heads, eight seconds each");
+    assert_eq!(all.windows(4).filter(|w| *w == b"\r\n\r\n").count(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_nobody_decides_ends_with_the_idle_time() {
+    let (mut peer, mut guard, handle) = downstream(64 * 1024);
+    peer.write_all(UPGRADE).await.expect("room");
+    at_hand(&mut guard).await;
+    handle.next_request().expect("good");
+    handle.answered();
+    let start = Instant::now();
+    assert_eq!(guard.read(&mut [0; 8]).await.expect("the end"), 0);
+    assert_eq!(start.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
 async fn e8_idle_time_begins_when_the_answer_has_ended_and_ends_in_a_clean_close() {
     let (mut peer, mut guard, handle) = downstream(64 * 1024);
     peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("room");

@@ -14,7 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::super::fault::{Fault, Flaw};
+use super::super::fault::{Fault, Flaw, Leg};
 use super::super::io::Downstream;
 use super::super::limits::{Limits, Timeouts};
 use super::readers::{Message, Numbers, httparse_reads, hyper_reads, message, mutated, through_guard};
@@ -23,13 +23,17 @@ use super::vectors::vectors;
 /// What the service saw, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
-    Request(Option<Message>),
+    Request(Message),
+    /// The body broke off: what hyper's error leads back to.
+    Broken(Option<Fault>),
     Refusal(Fault),
 }
 
 /// A service behind the guard that answers everything with its mark.
-async fn serve(io: DuplexStream) -> Vec<Seen> {
-    let (guard, handle) = Downstream::new(io, Limits::default(), Timeouts::default());
+async fn serve(io: DuplexStream, limits: Limits) -> Vec<Seen> {
+    let mut server = http1::Builder::new();
+    limits.tune(&mut server);
+    let (guard, handle) = Downstream::new(io, limits, Timeouts::default());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -39,8 +43,12 @@ async fn serve(io: DuplexStream) -> Vec<Seen> {
             let (status, seen) = match verdict {
                 Err(fault) => (fault.reason().status(), Seen::Refusal(fault)),
                 Ok(()) => match message(request).await {
-                    Some(message) => (200, Seen::Request(Some(message))),
-                    None => (handle.fault().map_or(500, |f| f.reason().status()), Seen::Request(None)),
+                    Ok(message) => (200, Seen::Request(message)),
+                    Err(error) => {
+                        let fault = Fault::of(&error);
+                        assert_eq!(fault, handle.fault());
+                        (fault.map_or(500, |f| f.reason().status()), Seen::Broken(fault))
+                    }
                 },
             };
             sink.lock().expect("one thread").push(seen);
@@ -50,21 +58,23 @@ async fn serve(io: DuplexStream) -> Vec<Seen> {
             Ok::<_, Infallible>(answer.body(Full::new(Bytes::from_static(b"ours"))).expect("answer"))
         }
     });
-    let mut server = http1::Builder::new();
-    Limits::default().tune(&mut server);
     let _ = server.serve_connection(TokioIo::new(guard), service).await;
     seen.lock().expect("one thread").clone()
 }
 
 /// Sends `wire`, keeps the line open, and reads until the other side closes. Time is paused: waiting costs nothing.
 fn converse(wire: &[u8]) -> (Vec<Seen>, Vec<u8>) {
+    converse_within(Limits::default(), wire)
+}
+
+fn converse_within(limits: Limits, wire: &[u8]) -> (Vec<Seen>, Vec<u8>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("runtime").block_on(async {
         let (client, server) = tokio::io::duplex(1 << 20);
         let (mut from, mut to) = tokio::io::split(client);
         to.write_all(wire).await.expect("room");
         let mut answers = Vec::new();
-        let (seen, read) = tokio::join!(serve(server), from.read_to_end(&mut answers));
+        let (seen, read) = tokio::join!(serve(server, limits), from.read_to_end(&mut answers));
         read.expect("a clean end");
         (seen, answers)
     })
@@ -111,7 +121,8 @@ fn a_good_request_and_a_bad_one_behind_it_are_answered_in_order_and_the_rest_is_
     let (seen, answers) = converse(wire);
     assert_eq!(statuses(&answers), [200, 200, 400]);
     let targets = seen.iter().map(|s| match s {
-        Seen::Request(message) => message.as_ref().map_or("broken", |m| m.target.as_str()),
+        Seen::Request(message) => message.target.as_str(),
+        Seen::Broken(_) => "broken",
         Seen::Refusal(fault) => fault.class(),
     });
     assert_eq!(targets.collect::<Vec<_>>(), ["/1", "/2", "length-syntax"]);
@@ -145,14 +156,35 @@ fn e5_the_largest_head_and_trailers_that_the_guard_takes_are_no_problem_for_hype
     let wire = format!("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{trailers}\r\n");
     let (seen, answers) = converse(wire.as_bytes());
     assert_eq!(statuses(&answers), [200]);
-    assert!(matches!(&seen[..], [Seen::Request(Some(message))] if message.trailers.len() == 32));
+    assert!(matches!(&seen[..], [Seen::Request(message)] if message.trailers.len() == 32));
+}
+
+#[test]
+fn e5_no_setting_lets_a_head_through_that_hyper_would_refuse() {
+    let limits = Limits { target: 1 << 20, line: 1 << 20, head: 1 << 20, fields: 1_000, ..Limits::default() };
+    let status = |wire: &str| statuses(&converse_within(limits.clone(), wire.as_bytes()).1);
+    for (target, fields, version, want) in [
+        (65_534, 0, "1.1", 200),
+        (65_535, 0, "1.1", 414),
+        (1, 97, "1.0", 200),
+        (1, 98, "1.0", 431),
+        (1, 97, "1.1", 200),
+    ] {
+        let (path, fields) = ("p".repeat(target - 1), "X: y\r\n".repeat(fields));
+        let wire = format!("GET /{path} HTTP/{version}\r\nHost: a\r\n{fields}\r\n");
+        assert_eq!(status(&wire), [want], "{target} {}", fields.len());
+    }
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(250 * 1_024));
+    assert_eq!(status(&large), [200]);
+    let larger = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(256 * 1_024));
+    assert_eq!(status(&larger), [431]);
 }
 
 #[test]
 fn a4_a_body_that_breaks_is_seen_by_the_service_as_its_fault() {
     let wire = b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let (seen, answers) = converse(wire);
-    assert_eq!(seen, [Seen::Request(None)]);
+    assert_eq!(seen, [Seen::Broken(Some(Fault::new(Flaw::ChunkExtension, Leg::Downstream)))]);
     assert_eq!(statuses(&answers), [400]);
 }
 
@@ -163,8 +195,8 @@ fn agrees(wire: &[u8]) {
     assert_eq!(by_hyper, httparse_reads(&written), "two readings of {}", wire.escape_ascii());
     let seen = checked(wire);
     let whole = seen.iter().filter_map(|s| match s {
-        Seen::Request(message) => message.clone(),
-        Seen::Refusal(_) => None,
+        Seen::Request(message) => Some(message.clone()),
+        Seen::Broken(_) | Seen::Refusal(_) => None,
     });
     assert_eq!(whole.collect::<Vec<_>>(), by_hyper, "{}", wire.escape_ascii());
     let refusals = seen.iter().filter(|s| matches!(s, Seen::Refusal(_))).count();
@@ -232,6 +264,6 @@ fn e8_a_silent_connection_is_closed_without_an_answer() {
 #[test]
 fn e8_a_slow_body_ends_the_request_with_408() {
     let (seen, answers) = converse(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel");
-    assert_eq!((seen, statuses(&answers)), (vec![Seen::Request(None)], vec![408]));
-    assert_eq!(Flaw::SlowBody.threat(), "E8");
+    assert_eq!(seen, [Seen::Broken(Some(Fault::new(Flaw::SlowBody, Leg::Downstream)))]);
+    assert_eq!(statuses(&answers), [408]);
 }

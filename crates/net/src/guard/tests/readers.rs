@@ -131,7 +131,7 @@ async fn hyper_reads_async(bytes: &[u8]) -> (Vec<Message>, Vec<u8>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let sink = Arc::clone(&sink);
         async move {
-            if let Some(message) = message(request).await {
+            if let Ok(message) = message(request).await {
                 sink.lock().expect("one thread").push(message);
             }
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
@@ -147,11 +147,11 @@ async fn hyper_reads_async(bytes: &[u8]) -> (Vec<Message>, Vec<u8>) {
 }
 
 /// The message, if its body comes to its end.
-pub(super) async fn message(request: Request<Incoming>) -> Option<Message> {
+pub(super) async fn message(request: Request<Incoming>) -> hyper::Result<Message> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.ok()?;
+    let body = body.collect().await?;
     let trailers = body.trailers().map(fields).unwrap_or_default();
-    Some(Message {
+    Ok(Message {
         method: head.method.to_string(),
         target: head.uri.to_string(),
         is_11: head.version == http::Version::HTTP_11,
