@@ -23,9 +23,10 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 ];
 
 /// Names without a constant in `http`, and those that only ever meant "the proxy says so". Folded form.
-const STOPPED_FOLDED: [&str; 24] = [
+const STOPPED_FOLDED: [&str; 25] = [
     "authorization",
     "cookie",
+    "cookie2",
     "xapikey",
     "apikey",
     "keepalive",

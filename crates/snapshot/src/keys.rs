@@ -113,6 +113,7 @@ fn rules(planned: &plan::Issuer) -> IssuerRules {
         leeway: planned.leeway,
         assurance: AssuranceRules { default: planned.assurance, acr: BTreeMap::new(), amr: BTreeMap::new() },
         silent_after: planned.silent_after,
+        longest_life: planned.longest_life,
     }
 }
 

@@ -100,5 +100,6 @@ fn rules() -> Result<IssuerRules, Fault> {
         leeway: Millis::from_secs(30),
         assurance: AssuranceRules { default: Assurance::Low, acr: BTreeMap::new(), amr: BTreeMap::new() },
         silent_after: Millis::from_secs(3600),
+        longest_life: Millis::LONGEST,
     })
 }

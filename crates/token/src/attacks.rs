@@ -241,6 +241,17 @@ fn c2_times_are_exact_to_the_leeway() {
     }
 }
 
+#[test]
+fn c2_ss028_11_2_5_a_token_that_lives_longer_than_its_issuer_may_say_is_refused() {
+    let short = IssuerRules { longest_life: portcullis_core::Millis::from_secs(310), ..rules() };
+    let verifier = verifier(short, &[&ES256]);
+    let at = |claims: serde_json::Value| claim_fault(&verifier, &claims);
+    assert_eq!(at(json!({})), None, "300 s from now, issued 10 s ago");
+    let long = Some(TokenFault::claim("exp", ClaimProblem::Range));
+    assert_eq!(at(json!({ "exp": NOW + 301 })), long);
+    assert_eq!(at(json!({ "iat": NOW - 11 })), long);
+}
+
 /// Every issuer's token at every issuer's audience for every client: only the matching ones pass.
 #[test]
 fn c3_issuers_audiences_and_clients_do_not_mix() {

@@ -26,6 +26,7 @@ fn rules() -> Option<IssuerRules> {
         leeway: Millis::from_secs(30),
         assurance: AssuranceRules { default: Assurance::Low, acr: BTreeMap::new(), amr: BTreeMap::new() },
         silent_after: Millis::from_secs(3600),
+        longest_life: Millis::LONGEST,
     })
 }
 

@@ -63,6 +63,8 @@ pub struct IssuerRules {
     pub assurance: AssuranceRules,
     /// How old its keys may become before its tokens are refused.
     pub silent_after: Millis,
+    /// The longest time from `iat` to `exp` (SS028-11.2.5); from now, where there is no `iat`.
+    pub longest_life: Millis,
 }
 
 /// Why an issuer's entry is not accepted.

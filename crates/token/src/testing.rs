@@ -139,6 +139,7 @@ pub(crate) fn rules() -> IssuerRules {
             amr: BTreeMap::from([("hwk".into(), Assurance::High)]),
         },
         silent_after: Millis::from_secs(3600),
+        longest_life: Millis::LONGEST,
     }
 }
 

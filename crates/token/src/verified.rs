@@ -43,6 +43,9 @@ impl Verified {
     ) -> Result<Self, TokenFault> {
         let (expires, deadline) = ends(rules, claims, now)?;
         let issued = issued(rules, claims, now)?;
+        if expires.since(issued.unwrap_or(now)) > rules.longest_life.as_duration() {
+            return Err(TokenFault::claim("exp", ClaimProblem::Range));
+        }
         let audiences = claims.audiences()?;
         if audiences.is_disjoint(&rules.audiences) {
             return Err(TokenFault::Audience);
