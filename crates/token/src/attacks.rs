@@ -245,7 +245,7 @@ fn c2_times_are_exact_to_the_leeway() {
 fn c2_ss028_11_2_5_a_token_that_lives_longer_than_its_issuer_may_say_is_refused() {
     let short = IssuerRules { longest_life: portcullis_core::Millis::from_secs(310), ..rules() };
     let verifier = verifier(short, &[&ES256]);
-    let at = |claims: serde_json::Value| claim_fault(&verifier, &claims);
+    let at = |claims: Value| claim_fault(&verifier, &claims);
     assert_eq!(at(json!({})), None, "300 s from now, issued 10 s ago");
     let long = Some(TokenFault::claim("exp", ClaimProblem::Range));
     assert_eq!(at(json!({ "exp": NOW + 301 })), long);
