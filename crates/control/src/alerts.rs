@@ -93,7 +93,7 @@ impl Delivery {
         Self { outbound, desk, receivers, active, calls: JoinSet::new(), next: 0 }
     }
 
-    /// Runs until `changes` has no sender, and then for as long as it takes to bring what is owed, [`FAREWELL`] at most.
+    /// Runs until `changes` has no sender, and then for as long as it takes to bring what is owed, five seconds at most.
     pub async fn run(
         mut self,
         mut changes: mpsc::Receiver<AlertChange>,

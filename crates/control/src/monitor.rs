@@ -2,7 +2,7 @@
 //!
 //! Pure: it is fed each data plane's status once a second and told the time; what it says goes to `alerts`.
 //!
-//! INVARIANT: at most [`MOST`] data planes are watched, each with a fixed number of bounded windows.
+//! INVARIANT: at most `MOST` data planes are watched, each with a fixed number of bounded windows.
 //! INVARIANT: a data plane that says nothing raises an alert; nothing ends one but a report or [`Monitor::forget`].
 //!
 //! Not here: delivery (`alerts`), counting (the data plane).

@@ -8,7 +8,7 @@
 //! network reaches no key but the edge's own.
 //! INVARIANT: the signing key reaches *control* on its standard input and is never in an argument, a file or the
 //! environment.
-//! INVARIANT: a role that keeps dying is started ever more slowly, at most every [`SLOWEST`]; the other keeps serving.
+//! INVARIANT: a role that keeps dying is started ever more slowly, at most every ten seconds; the other keeps serving.
 //!
 //! Not here: what the roles do (`portcullis-control`, `portcullis-dataplane`).
 

@@ -10,7 +10,7 @@
 //! A stage is a function in its own file. It returns a value or a [`Refusal`]; it never writes an answer, counts a
 //! metric, reads the clock or records: this file does that for all of them.
 //!
-//! INVARIANT: one request sees one [`Snapshot`], taken at the door.
+//! INVARIANT: one request sees one `Snapshot`, taken at the door.
 //! INVARIANT: the [`Caller`](crate::identify::Caller) and the [`Permit`](crate::authorise::Permit) are proofs: nothing
 //! but `identify` and `authorise` can make them, neither can be copied, and `forward` takes its bytes from the permit
 //! alone, so authorising one request and forwarding another cannot be written.

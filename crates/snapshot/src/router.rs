@@ -7,7 +7,7 @@
 //!
 //! INVARIANT: literals compare byte for byte, case included (threat B4); there are no patterns (threat B7).
 //! INVARIANT: the search visits each node at most once for a given depth of the path: work is bounded by
-//! [`MOST_STEPS`], and a search that would go on is "nothing" (fail closed).
+//! `MOST_STEPS`, and a search that would go on is "nothing" (fail closed).
 //!
 //! Not here: what a route demands (`routes`), whether the caller may use it (`portcullis-policy`).
 

@@ -1,4 +1,4 @@
-//! From what was written to a [`Plan`]: files are read, values fitted together, clauses upheld.
+//! From what was written to a plan: files are read, values fitted together, clauses upheld.
 //!
 //! Each section has its own file and reports all that is wrong in it; nothing is built once something is wrong,
 //! but everything is looked at.

@@ -1,7 +1,7 @@
 //! From text to typed sections, with a place for everything and all problems at once.
 //!
 //! The text becomes a small tree of our own first ([`tree`]), since a typed deserializer stops at its first
-//! error. Each section then reads its own keys from the tree ([`section`]) and goes on after a problem. The same
+//! error. Each section then reads its own keys from the tree (`section`) and goes on after a problem. The same
 //! declaration gives the JSON Schema, so that the two cannot disagree.
 //!
 //! Not here: what the keys are (`raw`), whether they fit together (`check`).
