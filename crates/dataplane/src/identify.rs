@@ -7,7 +7,7 @@
 //! INVARIANT: a [`Caller`] is made here and nowhere else; what a caller sends about itself in any other field is not
 //! looked at (threats B10, B11).
 //! INVARIANT: a source that keeps sending tokens that fail is refused before the next signature check (41 us each is
-//! an attack); a verified token is never slowed by that.
+//! an attack); a token that was verified before is never slowed by that.
 //!
 //! Not here: how a token is verified (`portcullis-token`), certificates (`connection`).
 //!
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::{Name, Principal, Reason, Refusal};
 use portcullis_limits::SourcePrefix;
-use portcullis_token::{KeyUse, TokenFault, principal_fingerprint};
+use portcullis_token::{KeyUse, Recall, TokenFault, principal_fingerprint};
 
 use crate::admit::Admitted;
 use crate::connection::Connection;
@@ -122,16 +122,27 @@ fn by_token(
 ) -> Result<Caller, Refusal> {
     let now = core.now();
     let source = SourcePrefix::of(connection.source());
-    let shared = &core.shared;
-    shared.failures.admit(source, now).map_err(|wait| {
-        Refusal::new(Reason::TooManyFailures, "too many tokens from this source failed").after(wait)
-    })?;
+    let verifier = &snapshot.keys.verifier;
+    let fail = |fault: TokenFault| failed(core, source, &fault);
     let mut tokens = core.tokens.borrow_mut();
-    let verified = tokens.verify(&snapshot.keys.verifier, &shared.revocations, token, now.wall);
-    let verified = verified.map_err(|fault| failed(core, source, &fault))?;
+    let verified = match tokens.recall(verifier, token, now.wall).map_err(fail)? {
+        Recall::Known(verified) => verified,
+        Recall::New => {
+            may_fail(core, source)?;
+            tokens.learn(verifier, token, now.wall).map_err(fail)?
+        }
+    };
+    core.shared.revocations.ensure_stands(&verified, now.wall).map_err(fail)?;
     let thumbprint = connection.client().map(|c| &c.thumbprint);
-    let principal = verified.bound_to(thumbprint).map_err(|fault| failed(core, source, &fault))?;
+    let principal = verified.bound_to(thumbprint).map_err(fail)?;
     Ok(Caller { principal: Arc::clone(principal), fingerprint: *verified.fingerprint() })
+}
+
+/// Whether a source may cost another check of a credential that nobody has seen before.
+fn may_fail(core: &Core, source: SourcePrefix) -> Result<(), Refusal> {
+    core.shared.failures.admit(source, core.now()).map_err(|wait| {
+        Refusal::new(Reason::TooManyFailures, "too many credentials from this source failed").after(wait)
+    })
 }
 
 fn failed(core: &Core, source: SourcePrefix, fault: &TokenFault) -> Refusal {

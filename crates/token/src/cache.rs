@@ -36,6 +36,15 @@ pub struct TokenCache {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key([u8; 32]);
 
+/// What a look-up came to. Neither answer says that the token still stands: revocations are asked each time.
+#[derive(Debug)]
+pub enum Recall {
+    /// It was verified before.
+    Known(Rc<Verified>),
+    /// It was not.
+    New,
+}
+
 #[derive(Debug)]
 struct Entry {
     /// Where the issuer stood in its verifier, to find it without a look-up.
@@ -81,19 +90,49 @@ impl TokenCache {
         token: &str,
         now: UnixMillis,
     ) -> Result<Rc<Verified>, TokenFault> {
+        let verified = match self.recall(verifier, token, now)? {
+            Recall::Known(verified) => verified,
+            Recall::New => self.learn(verifier, token, now)?,
+        };
+        revocations.ensure_stands(&verified, now)?;
+        Ok(verified)
+    }
+
+    /// Looks a token up; costs no signature check. Whoever learns a new one may first ask whether it may cost one.
+    ///
+    /// # Errors
+    /// It is too long, known and expired, or its issuer is silent.
+    pub fn recall(
+        &mut self,
+        verifier: &Verifier,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<Recall, TokenFault> {
         if token.len() > jws::LONGEST {
             return Err(TokenFault::TooLong { bytes: token.len() });
         }
         let key = Key::of(token);
-        let verified = match self.remembered(&key, verifier, now)? {
+        Ok(match self.remembered(&key, verifier, now)? {
+            None => Recall::New,
             Some(verified) => {
                 self.hits = self.hits.wrapping_add(1);
-                verified
+                Recall::Known(verified)
             }
-            None => self.verify_anew(key, verifier, token, now)?,
-        };
-        revocations.ensure_stands(&verified, now)?;
-        Ok(verified)
+        })
+    }
+
+    /// Verifies a token that [`TokenCache::recall`] did not know, and remembers it.
+    ///
+    /// # Errors
+    /// The same faults as [`Verifier::verify`].
+    pub fn learn(
+        &mut self,
+        verifier: &Verifier,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<Rc<Verified>, TokenFault> {
+        // SECURITY: the key is made of these bytes again, so that no token can be remembered under another one's key.
+        self.verify_anew(Key::of(token), verifier, token, now)
     }
 
     /// Drops what expired, on a timer (11.2.8).

@@ -47,7 +47,7 @@ mod vectors;
 
 pub use algorithm::Algorithm;
 pub use api_key::{ApiKey, ApiKeyFault, ApiKeys, ApiKeysFault, KeyUse};
-pub use cache::TokenCache;
+pub use cache::{Recall, TokenCache};
 pub use fault::{Challenge, ClaimProblem, TokenFault};
 pub use fingerprint::principal_fingerprint;
 pub use internal::InternalTokens;
