@@ -110,3 +110,60 @@ fn d1_a_new_certificate_is_served_without_dropping_a_connection() {
         open.exchange("GET /public HTTP/1.1\r\nHost: api.test.example\r\nX-Upstream: bytes=5\r\n\r\n");
     assert_eq!(answer.status, 200);
 }
+
+/// An upstream that can be killed: says who it is, slowly if asked to.
+const SLOW_SERVER: &str = r#"
+import http.server, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        if "slow" in self.path:
+            print("slow", flush=True)
+            time.sleep(30)
+        body = sys.argv[1].encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *words):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+print("serving", flush=True)
+server.serve_forever()
+"#;
+
+#[test]
+fn the_death_of_an_upstream_fails_what_is_in_flight_on_it_and_nothing_else() {
+    let builder = Gateway::builder();
+    let script = builder.kit().path().join("server.py");
+    fs::write(&script, SLOW_SERVER).unwrap();
+    let mut servers: Vec<_> = (0..2)
+        .map(|_| {
+            let port = portcullis_testkit::launch::free_port();
+            let server = portcullis_testkit::Launch::program("python3").arg(&script);
+            (port, server.arg(port.port().to_string()).start())
+        })
+        .collect();
+    servers.iter_mut().for_each(|(_, server)| drop(server.wait_for_line("serving", PATIENCE)));
+    let mut upstream = portcullis_e2e::plaintext(servers[0].0);
+    upstream["endpoints"] = json!(servers.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>());
+    let gateway = builder.service(json!({
+        "name": "pairs", "owner": "tests", "sensitivity": "low", "context": "pairs", "upstream": upstream,
+        "routes": [{ "path": "/pairs/{what}", "methods": "GET", "plan": "open", "access": "public" }],
+    }));
+    let gateway = gateway.start();
+    let request = |what: &str| format!("GET /pairs/{what} HTTP/1.1\r\nHost: api.test.example\r\n\r\n");
+    let mut waiting = gateway.raw();
+    waiting.send(request("slow"));
+    let on = loop {
+        if let Some(on) = servers.iter().position(|(_, s)| s.output().contains("slow")) {
+            break on;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    servers[on].1.kill();
+    assert_eq!(waiting.answer().status, 502, "it was in flight on the dead one");
+    for _ in 0..40 {
+        assert_eq!(gateway.raw().exchange(request("quick")).status, 200);
+    }
+}
