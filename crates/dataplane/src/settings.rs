@@ -6,6 +6,7 @@ use portcullis_core::{ByteSize, Millis};
 use portcullis_net::guard::meter::MeterLimits;
 use portcullis_net::guard::{Limits, MinRate, Timeouts};
 use portcullis_net::listen::CapLimits;
+use portcullis_net::pool::PoolSettings;
 use portcullis_net::serve::Http2Settings;
 use portcullis_snapshot::plan::{Durability, Plan};
 use portcullis_telemetry::journal::{JournalPlan, PlanFault, QueuePlan};
@@ -71,6 +72,22 @@ pub(crate) fn http2(plan: &Plan) -> Http2Settings {
         stream_window: small(http2.stream_window),
         connection_window: small(http2.connection_window),
         ..Http2Settings::default()
+    }
+}
+
+/// Connections to upstreams that a core keeps. One pool serves all services of a core, so the most generous service sets
+/// the numbers and the most impatient one the time; what is in flight is bounded for each service elsewhere.
+pub(crate) fn pool(plan: &Plan) -> PoolSettings {
+    let usual = PoolSettings::default();
+    let pools = || plan.services.iter().map(|s| s.upstream.pool);
+    PoolSettings {
+        idle: pools().map(|p| count(p.idle)).max().unwrap_or(usual.idle),
+        idle_age: pools().map(|p| p.idle_for.as_duration()).min().unwrap_or(usual.idle_age),
+        http2_connections: pools()
+            .map(|p| count(p.connections.get()))
+            .max()
+            .unwrap_or(usual.http2_connections),
+        ..usual
     }
 }
 

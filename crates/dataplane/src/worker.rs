@@ -61,7 +61,9 @@ impl Worker {
     }
 
     async fn serve(mut self) -> std::io::Result<()> {
-        let pool = Pool::new(PoolSettings::default(), Arc::clone(&self.shared.clock));
+        let snapshot = self.shared.snapshot.load_full();
+        let settings = snapshot.map_or_else(PoolSettings::default, |s| settings::pool(&s.plan));
+        let pool = Pool::new(settings, Arc::clone(&self.shared.clock));
         let core = Rc::new(Core::new(self.shared, self.recorder, pool, self.sizes));
         let handshakes = CoreHandshakes::new(self.handshakes);
         for (listener, seat) in self.listeners {
