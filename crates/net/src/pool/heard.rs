@@ -36,7 +36,10 @@ impl AsyncRead for Heard {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if let (true, Some(listener)) = (read.is_ready(), self.listener.take()) {
+        // Only bytes take the listener: one that is taken by a read that waits would never be woken.
+        if read.is_ready()
+            && let Some(listener) = self.listener.take()
+        {
             listener.wake();
         }
         read
