@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -113,10 +114,12 @@ fn origin_config(ca: &TestCa, leaf: &Leaf) -> Outcome<Arc<ServerConfig>> {
 }
 
 fn claims(user: usize) -> Value {
+    // An hour at most: an issuer's entry refuses tokens that live longer.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{user}"), "client_id": "bench",
         "scope": format!("profile {SCOPE}"), "jti": format!("token-{user}"),
-        "iat": 1_700_000_000, "exp": 4_000_000_000_u64,
+        "iat": now, "exp": now + 3_500,
     })
 }
 
