@@ -18,6 +18,7 @@ gateway:
   tls_minimum: TLS1.3
   certificates: [{ file: @EDGE_CERT@, key: { file: @EDGE_KEY@ } }]
   limits: { body: 128MiB }
+  connections: { per_source: 20000, handshakes_per_source: 5000/s }
 issuers:
   - name: staff
     jwks_file: @JWKS@
