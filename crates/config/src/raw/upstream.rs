@@ -111,8 +111,9 @@ section! {
 section! {
     /// Connections that are kept, for each worker and endpoint.
     RawPool {
-        /// Idle connections.
-        idle: u32 [= "64"],
+        /// Idle connections. The newest is used first, so those beyond the need of a minute close by `idle_for`; a
+        /// number below the usual load makes every burst open, and close again, connections that it had.
+        idle: u32 [= "256"],
         /// An idle connection is closed after this time.
         idle_for: Millis [= "60s"],
         /// Connections in all.

@@ -128,7 +128,7 @@ where
         request: Request<B>,
         timeouts: &Timeouts,
     ) -> Result<Answered<B>, SendError<B>> {
-        let deadline = Instant::now() + timeouts.answer_head;
+        let deadline = timeouts.answered_by(Instant::now());
         let expected = expected_answer(&request);
         // SECURITY: whatever comes of it, such a connection has been offered to another protocol (A3).
         if expected == ExpectedAnswer::Upgrade || request.method() == Method::CONNECT {

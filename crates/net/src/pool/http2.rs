@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{ExchangeFault, after_sending, is_unprocessed};
 use super::heard::{Heard, Listener};
@@ -167,7 +167,7 @@ where
     ) -> Result<Response<Incoming>, SendError<B>> {
         let copy = copy_of(&request);
         let answer = self.0.sender.borrow_mut().try_send_request(request);
-        match timeout(timeouts.answer_head, answer).await {
+        match timeout_at(timeouts.answered_by(Instant::now()), answer).await {
             Err(_) => Err(SendError::Timeout),
             Ok(Ok(head)) => Ok(head),
             Ok(Err(mut failed)) => Err(match failed.take_message() {

@@ -132,7 +132,7 @@ where
         request: Request<B>,
         timeouts: &Timeouts,
     ) -> Result<Response<AnswerBody<B>>, SendError<B>> {
-        let link = match slot.link(timeouts.connect).await {
+        let link = match slot.link(timeouts).await {
             Ok(link) => link,
             Err(cause) => return Err(SendError::Connect { cause, request: Box::new(request) }),
         };
@@ -147,7 +147,7 @@ where
         request: Request<B>,
         timeouts: &Timeouts,
     ) -> Result<Response<AnswerBody<B>>, SendError<B>> {
-        let stream = match slot.stream(timeouts.connect).await {
+        let stream = match slot.stream(timeouts).await {
             Ok(stream) => stream,
             Err(cause) => return Err(SendError::Connect { cause, request: Box::new(request) }),
         };

@@ -8,7 +8,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
@@ -19,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::http1::Link;
 use super::http2::{self, Shared};
 use super::stream::{Stream, dial};
-use super::{ConnectFault, PoolSettings, Target};
+use super::{ConnectFault, PoolSettings, Target, Timeouts};
 use crate::Protocol;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -89,12 +88,16 @@ where
     }
 
     /// A connection for one HTTP/1.1 request: the newest idle one, or a new one.
-    pub(super) async fn link(&self, patience: Duration) -> Result<Box<Link<B>>, ConnectFault> {
+    pub(super) async fn link(&self, timeouts: &Timeouts) -> Result<Box<Link<B>>, ConnectFault> {
         let now = Instant::now();
-        if let Some(link) = self.take_idle(now) {
-            return Ok(link);
+        match self.take_idle(now) {
+            Some(link) => Ok(link),
+            // Boxed: it is rare, and a handshake's state would make the future of every request twice as large.
+            None => Box::pin(self.open_link(timeouts.connected_by(now))).await,
         }
-        let deadline = now + patience;
+    }
+
+    async fn open_link(&self, deadline: Instant) -> Result<Box<Link<B>>, ConnectFault> {
         let _turn = self.turn(deadline).await?;
         // While this request waited, another may have ended.
         if let Some(link) = self.take_idle(Instant::now()) {
@@ -189,11 +192,15 @@ where
     B::Error: Into<AnyError>,
 {
     /// A place on an HTTP/2 connection: the one with the fewest streams, or a new one when all are full.
-    pub(super) async fn stream(&self, patience: Duration) -> Result<http2::Stream<B>, ConnectFault> {
-        if let Some(stream) = self.fewest() {
-            return Ok(stream);
+    pub(super) async fn stream(&self, timeouts: &Timeouts) -> Result<http2::Stream<B>, ConnectFault> {
+        match self.fewest() {
+            Some(stream) => Ok(stream),
+            // Boxed as in `link`.
+            None => Box::pin(self.open_stream(timeouts.connected_by(Instant::now()))).await,
         }
-        let deadline = Instant::now() + patience;
+    }
+
+    async fn open_stream(&self, deadline: Instant) -> Result<http2::Stream<B>, ConnectFault> {
         let _turn = self.turn(deadline).await?;
         if let Some(stream) = self.fewest() {
             return Ok(stream);

@@ -23,8 +23,12 @@ use crate::tls::testing::clock;
 type TestBody = UnsyncBoxBody<Bytes, io::Error>;
 type TestPool = Pool<TestBody>;
 
-const LIMITS: Timeouts =
-    Timeouts { connect: Duration::from_secs(5), answer_head: Duration::from_secs(5), body_idle: None };
+const LIMITS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    answer_head: Duration::from_secs(5),
+    body_idle: None,
+    ends: None,
+};
 
 /// Runs a test as a core runs: one thread, local tasks.
 fn on_a_core(test: impl Future<Output = ()>) {
