@@ -84,7 +84,9 @@ impl Clock for SystemClock {
     fn now(&self) -> Now {
         let read = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
         let read = u64::try_from(read).unwrap_or(u64::MAX);
-        let before = self.high_water.fetch_max(read, Ordering::Relaxed);
+        let before = self.high_water.load(Ordering::Relaxed);
+        // Written once a millisecond at most, so that cores do not pass the cache line around.
+        let before = if read > before { self.high_water.fetch_max(read, Ordering::Relaxed) } else { before };
         Now { wall: UnixMillis(read.max(before)), mono: Instant::now() }
     }
 }

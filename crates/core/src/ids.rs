@@ -139,11 +139,35 @@ impl RequestId {
         let canonical = text.len() == 32 && text.bytes().all(hex);
         canonical.then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten()
     }
+
+    /// The number that the digits spell.
+    #[must_use]
+    pub fn number(self) -> u128 {
+        self.0
+    }
+
+    /// The 32 digits: what a header field and a record carry.
+    #[must_use]
+    pub fn digits(self) -> [u8; 32] {
+        hex_digits(self.0.to_be_bytes())
+    }
+}
+
+/// Lower-case hexadecimal digits of 16 bytes, without the formatting machinery: every request writes some.
+#[must_use]
+pub fn hex_digits(bytes: [u8; 16]) -> [u8; 32] {
+    let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
+    let mut digits = [0; 32];
+    let (pairs, _) = digits.as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    digits
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -183,6 +207,7 @@ mod tests {
     #[test]
     fn a_request_id_reads_back_as_written_and_in_no_other_spelling() {
         let id = RequestId::new(UnixMillis(1_790_000_000_123), 0xdead_beef);
+        assert_eq!(id.to_string(), format!("{:032x}", id.number()));
         assert_eq!(RequestId::parse(&id.to_string()), Some(id));
         assert_eq!(RequestId::parse(&id.to_string().to_uppercase()), None);
         assert_eq!(RequestId::parse("+1"), None);

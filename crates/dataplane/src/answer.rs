@@ -88,7 +88,7 @@ pub(crate) fn finish(forwarded: Forwarded) -> Result<Answer, Refusal> {
     }
     cors::finish(facts.route.cors.as_ref(), origin.as_ref(), &mut parts.headers);
     if let Some((plan, standing)) = &standing {
-        headers::set(&mut parts.headers, RATE_LIMIT, &portcullis_limits::ratelimit(plan, standing));
+        headers::set(&mut parts.headers, RATE_LIMIT, portcullis_limits::ratelimit(plan, standing));
     }
     let stream = is_stream(&parts.headers).then(|| Rc::clone(&facts));
     let upgrade = upgrade.filter(|_| switches).map(|_| facts);
@@ -119,7 +119,7 @@ pub(crate) fn pass(answer: Answer, mut record: Record) -> Response<AnswerBody> {
     let Answer { response, keeps, upgrade, stream } = answer;
     let connection = Rc::clone(record.connection());
     let (mut parts, source) = response.into_parts();
-    headers::set(&mut parts.headers, trace::REQUEST_ID, &record.id().to_string());
+    headers::set(&mut parts.headers, trace::REQUEST_ID, &record.id().digits()[..]);
     record.served(parts.status.as_u16());
     let stream = stream.map(|facts| {
         record.streams();

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use portcullis_core::{Binding, Generation, Principal, Proof, Reason, Refusal, UnixMillis};
+use portcullis_core::{Binding, Generation, Now, Principal, Proof, Reason, Refusal, UnixMillis};
 use portcullis_policy::{Answer, Method, Question, Rules, SliceId};
 use portcullis_snapshot::plan::Sensitivity;
 use portcullis_snapshot::router::RouteIndex;
@@ -123,24 +123,24 @@ pub(crate) fn still_permitted(core: &Core, snapshot: &Snapshot, facts: &Facts) -
     let slice = snapshot.authorisation.slice(index);
     let proven = facts.principal.proof != Proof::Anonymous || route.access == Access::Public;
     let params = borrowed(&facts.params);
-    let question = question(core, facts, &params);
+    let question = question(facts, &params, core.now());
     proven && slice.is_some_and(|slice| snapshot.authorisation.book().decide(slice, &question).is_allow())
 }
 
 fn decide(core: &Core, snapshot: &Snapshot, slice: SliceId, facts: &Facts, record: &Record) -> Answer {
     let params = borrowed(&facts.params);
-    let question = Question { now: record.now().wall, ..question(core, facts, &params) };
+    let question = question(facts, &params, record.now());
     let book = snapshot.authorisation.book();
     core.decisions.borrow_mut().decide(book, facts.generation, slice, &question)
 }
 
-fn question<'f>(core: &Core, facts: &'f Facts, params: &'f [(&'f str, &'f str)]) -> Question<'f> {
+fn question<'f>(facts: &'f Facts, params: &'f [(&'f str, &'f str)], now: Now) -> Question<'f> {
     Question {
         principal: &facts.principal,
         method: facts.method,
         path: params,
         source: facts.source,
-        now: core.now().wall,
+        now: now.wall,
     }
 }
 

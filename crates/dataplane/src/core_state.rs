@@ -128,10 +128,10 @@ impl Core {
     }
 
     /// The generation in force, unless there is none or its time is over (F7).
-    pub(crate) fn snapshot(&self) -> Result<Arc<Snapshot>, Refusal> {
+    pub(crate) fn snapshot(&self, now: Now) -> Result<Arc<Snapshot>, Refusal> {
         let none = || Refusal::new(Reason::NoGeneration, "no generation is in force");
         let snapshot = self.shared.snapshot.load_full().ok_or_else(none)?;
-        if snapshot.not_after <= self.now().wall {
+        if snapshot.not_after <= now.wall {
             return Err(Refusal::new(Reason::NoGeneration, "the generation in force is past its time"));
         }
         Ok(snapshot)

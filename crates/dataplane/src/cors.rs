@@ -70,7 +70,7 @@ fn preflight(rules: &Cors, methods: &[Method], headers: &HeaderMap) -> Result<He
     grant_origin(rules, origin.clone(), &mut answer);
     crate::headers::set(&mut answer, header::ACCESS_CONTROL_ALLOW_METHODS, method.as_str());
     if !asked.is_empty() {
-        crate::headers::set(&mut answer, header::ACCESS_CONTROL_ALLOW_HEADERS, &joined(&rules.headers));
+        crate::headers::set(&mut answer, header::ACCESS_CONTROL_ALLOW_HEADERS, joined(&rules.headers));
     }
     answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(rules.max_age.get() / 1_000));
     Ok(answer)
@@ -90,7 +90,7 @@ pub(crate) fn finish(rules: Option<&Cors>, origin: Option<&HeaderValue>, answer:
     let Some(origin) = origin.filter(|o| is_listed(rules, o)) else { return };
     grant_origin(rules, origin.clone(), answer);
     if !rules.expose.is_empty() {
-        crate::headers::set(answer, header::ACCESS_CONTROL_EXPOSE_HEADERS, &joined(&rules.expose));
+        crate::headers::set(answer, header::ACCESS_CONTROL_EXPOSE_HEADERS, joined(&rules.expose));
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn explain(core: &Core, id: RequestId) -> Option<String> {
     let facts = core.recall(id)?;
     let gone =
         || Some(format!("request {id} was decided under generation {}, which is gone\n", facts.generation));
-    let Ok(snapshot) = core.snapshot() else { return gone() };
+    let Ok(snapshot) = core.snapshot(core.now()) else { return gone() };
     if snapshot.authorisation.generation != facts.generation {
         return gone();
     }

@@ -15,10 +15,11 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, Response};
-use portcullis_core::{NormalPath, Reason, Refusal};
+use portcullis_core::{NormalPath, Now, Reason, Refusal};
 use portcullis_limits::{Held, Standing};
 use portcullis_net::pool::SendError;
 use portcullis_registry::{Outcome, Picked};
+use tokio::time::Instant;
 
 use crate::admit::Slot;
 use crate::authorise::Facts;
@@ -73,9 +74,7 @@ pub(crate) async fn forward(
     if upgrade.is_some() {
         upgrade::ask(request.headers_mut());
     }
-    let late = |_| Err(Refusal::new(Reason::UpstreamTimeout, "no answer within the route's time"));
-    let trying = send(core, snapshot, &facts, request, choice, record);
-    let (response, picked) = tokio::time::timeout(facts.route.request, trying).await.unwrap_or_else(late)?;
+    let (response, picked) = send(core, snapshot, &facts, request, choice, record).await?;
     Ok(Forwarded { response, facts, picked, slot, held, standing, origin, upgrade })
 }
 
@@ -89,7 +88,7 @@ async fn send(
     record: &mut Record,
 ) -> Result<(Response<UpstreamBody>, Picked), Refusal> {
     let leg = snapshot.leg(&facts.route.service.name)?;
-    let limits = leg.limits(facts.route.per_try);
+    let limits = leg.limits(facts.route.per_try, Instant::now() + facts.route.request);
     for attempt in 1..=TRIES {
         record.tries(&choice.picked, attempt);
         let target = leg.target(choice.picked.address());
@@ -124,7 +123,7 @@ fn unsent(error: SendError<RequestBody>) -> Result<Request<RequestBody>, Refusal
             Err(Refusal::new(Reason::UpstreamBroken, "the upstream refused a stream whose body had begun"))
         }
         SendError::Timeout => {
-            Err(Refusal::new(Reason::UpstreamTimeout, "no answer within the time of one try"))
+            Err(Refusal::new(Reason::UpstreamTimeout, "no answer within the time of a try or of the route"))
         }
         SendError::Malformed(fault) => Err(Refusal::new(Reason::UpstreamMalformed, fault.class())),
         SendError::Body { cause } => Err(broken_off(&cause)),
@@ -160,7 +159,7 @@ fn outgoing(
     }
     headers::set(&mut fields, header::HOST, &framed.host);
     forwarded_for(&mut fields, facts, &framed.host);
-    identify_to_service(core, facts, &mut fields)?;
+    identify_to_service(core, facts, &mut fields, record.now())?;
     let span = core.random();
     record.traced(trace::stamp(&mut fields, record.id(), span), span);
     let uri = target(facts, &framed.path, framed.query.as_deref())?;
@@ -172,11 +171,11 @@ fn outgoing(
 }
 
 /// The one token that the service gets (DESIGN §4).
-fn identify_to_service(core: &Core, facts: &Facts, fields: &mut HeaderMap) -> Result<(), Refusal> {
+fn identify_to_service(core: &Core, facts: &Facts, fields: &mut HeaderMap, now: Now) -> Result<(), Refusal> {
     let minter = core.shared.minter.load();
     let mut tokens = core.internal.borrow_mut();
     let about = (&*facts.principal, &facts.fingerprint);
-    let token = tokens.token(&minter, about, &facts.route.service.name, core.now().wall);
+    let token = tokens.token(&minter, about, &facts.route.service.name, now.wall);
     let token = token.map_err(|_| Refusal::new(Reason::Unavailable, "no internal token could be minted"))?;
     let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
     let mut value =
@@ -188,12 +187,11 @@ fn identify_to_service(core: &Core, facts: &Facts, fields: &mut HeaderMap) -> Re
 
 /// Rebuilt from what we know ourselves; what came was stripped (B11).
 fn forwarded_for(fields: &mut HeaderMap, facts: &Facts, host: &str) {
-    let address = match facts.source {
-        std::net::IpAddr::V4(four) => four.to_string(),
-        std::net::IpAddr::V6(six) => format!("\"[{six}]\""),
-    };
-    headers::set(fields, header::FORWARDED, &format!("for={address};host=\"{host}\";proto=https"));
-    headers::set(fields, header::HeaderName::from_static("x-forwarded-for"), &facts.source.to_string());
+    let source = facts.source.to_string();
+    let (open, close) = if facts.source.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+    let told = ["for=", open, &source, close, ";host=\"", host, "\";proto=https"].concat();
+    headers::set(fields, header::FORWARDED, told);
+    headers::set(fields, header::HeaderName::from_static("x-forwarded-for"), source);
     headers::set(fields, header::HeaderName::from_static("x-forwarded-proto"), "https");
 }
 

@@ -24,6 +24,7 @@ use portcullis_snapshot::router::RouteIndex;
 use portcullis_snapshot::{Authorisation, Compiled, Keys, Routes};
 use portcullis_telemetry::Metrics;
 use portcullis_telemetry::metrics::RouteMetrics;
+use tokio::time::Instant;
 
 /// One generation, ready to serve.
 pub(crate) struct Snapshot {
@@ -226,9 +227,9 @@ impl Leg {
         self.protocol == Protocol::Http2
     }
 
-    /// The times of one try.
-    pub(crate) fn limits(&self, per_try: Duration) -> Timeouts {
-        Timeouts { connect: self.connect, answer_head: per_try, body_idle: None }
+    /// The times of one try of a request that ends at `ends` at the latest.
+    pub(crate) fn limits(&self, per_try: Duration, ends: Instant) -> Timeouts {
+        Timeouts { connect: self.connect, answer_head: per_try, body_idle: None, ends: Some(ends) }
     }
 
     /// Origin form for HTTP/1.1, scheme and authority for HTTP/2.

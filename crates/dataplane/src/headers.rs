@@ -109,8 +109,8 @@ fn fold<'b>(name: &str, room: &'b mut [u8; LONGEST_NAME]) -> &'b [u8] {
 }
 
 /// Sets one field, taking the place of all fields of that name.
-pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
+    if let Ok(value) = value.try_into() {
         headers.insert(name, value);
     }
 }

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use portcullis_core::{Name, Principal, Reason, Refusal};
+use portcullis_core::{Name, Now, Principal, Reason, Refusal};
 use portcullis_limits::SourcePrefix;
 use portcullis_token::{KeyUse, Recall, TokenFault, principal_fingerprint};
 
@@ -70,11 +70,12 @@ pub(crate) fn identify(
     connection: &Connection,
     admitted: &Admitted,
     door: &Door,
+    now: Now,
 ) -> Result<Caller, Refusal> {
     match presented(&admitted.framed.parts.headers)? {
-        Presented::Token(token) => by_token(core, snapshot, connection, token),
-        Presented::ApiKey(key) => by_api_key(core, snapshot, connection, key, door.service()),
-        Presented::Nothing => Ok(by_connection(core, connection)),
+        Presented::Token(token) => by_token(core, snapshot, connection, token, now),
+        Presented::ApiKey(key) => by_api_key(core, snapshot, connection, (key, door.service()), now),
+        Presented::Nothing => Ok(by_connection(core, connection, now)),
     }
 }
 
@@ -119,16 +120,16 @@ fn by_token(
     snapshot: &Snapshot,
     connection: &Connection,
     token: &str,
+    now: Now,
 ) -> Result<Caller, Refusal> {
-    let now = core.now();
     let source = SourcePrefix::of(connection.source());
     let verifier = &snapshot.keys.verifier;
-    let fail = |fault: TokenFault| failed(core, source, &fault);
+    let fail = |fault: TokenFault| failed(core, source, &fault, now);
     let mut tokens = core.tokens.borrow_mut();
     let verified = match tokens.recall(verifier, token, now.wall).map_err(fail)? {
         Recall::Known(verified) => verified,
         Recall::New => {
-            may_fail(core, source)?;
+            may_fail(core, source, now)?;
             tokens.learn(verifier, token, now.wall).map_err(fail)?
         }
     };
@@ -139,15 +140,15 @@ fn by_token(
 }
 
 /// Whether a source may cost another check of a credential that nobody has seen before.
-fn may_fail(core: &Core, source: SourcePrefix) -> Result<(), Refusal> {
-    core.shared.failures.admit(source, core.now()).map_err(|wait| {
+fn may_fail(core: &Core, source: SourcePrefix, now: Now) -> Result<(), Refusal> {
+    core.shared.failures.admit(source, now).map_err(|wait| {
         Refusal::new(Reason::TooManyFailures, "too many credentials from this source failed").after(wait)
     })
 }
 
-fn failed(core: &Core, source: SourcePrefix, fault: &TokenFault) -> Refusal {
+fn failed(core: &Core, source: SourcePrefix, fault: &TokenFault, now: Now) -> Refusal {
     if fault.cost_a_signature_check() {
-        core.shared.failures.failed(source, core.now());
+        core.shared.failures.failed(source, now);
     }
     fault.refusal()
 }
@@ -156,11 +157,10 @@ fn by_api_key(
     core: &Core,
     snapshot: &Snapshot,
     connection: &Connection,
-    presented: &str,
-    service: Option<&Name>,
+    (presented, service): (&str, Option<&Name>),
+    now: Now,
 ) -> Result<Caller, Refusal> {
     let refuse = |why: &'static str| Refusal::new(Reason::InvalidApiKey, why);
-    let now = core.now();
     let source = SourcePrefix::of(connection.source());
     let exhausted =
         |wait| Refusal::new(Reason::TooManyFailures, "too many keys from this source failed").after(wait);
@@ -180,9 +180,9 @@ fn by_api_key(
 }
 
 /// The connection's certificate, if it names a caller; else nobody in particular.
-fn by_connection(core: &Core, connection: &Connection) -> Caller {
+fn by_connection(core: &Core, connection: &Connection, now: Now) -> Caller {
     let known = connection.client().and_then(|c| c.caller.as_ref());
-    let standing = known.filter(|p| core.shared.revocations.revokes(p, core.now().wall).is_none());
+    let standing = known.filter(|p| core.shared.revocations.revokes(p, now.wall).is_none());
     match standing {
         Some(principal) => Caller::new(Arc::clone(principal)),
         None => Caller::new(Arc::clone(&core.shared.nobody)),

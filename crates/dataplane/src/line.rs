@@ -19,6 +19,7 @@
 //!
 //! Not here: accepting connections (`edge`), what is counted and written (`record`).
 
+use std::convert::Infallible;
 use std::rc::Rc;
 
 use http::{Request, Response};
@@ -37,12 +38,12 @@ pub(crate) async fn serve(
     core: Rc<Core>,
     connection: Rc<Connection>,
     request: Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Result<Response<AnswerBody>, Infallible> {
     let mut record = Record::open(&core, &connection, &request);
-    match life(&core, &connection, request, &mut record).await {
+    Ok(match life(&core, &connection, request, &mut record).await {
         Ok(answer) => answer::pass(answer, record),
         Err(refusal) => answer::refuse(&refusal, record),
-    }
+    })
 }
 
 async fn life(
@@ -55,7 +56,7 @@ async fn life(
     let framed = frame::frame(connection, request)?;
 
     record.at(Stage::Admit);
-    let snapshot = core.snapshot()?;
+    let snapshot = core.snapshot(record.now())?;
     let admitted = admit::admit(core, framed, record)?;
     if let Some(own) = well_known::answer(core, &admitted.framed) {
         return Ok(own);
@@ -63,7 +64,7 @@ async fn life(
 
     record.at(Stage::Identify);
     let door = route::find(&snapshot, &admitted.framed);
-    let caller = identify::identify(core, &snapshot, connection, &admitted, &door)?;
+    let caller = identify::identify(core, &snapshot, connection, &admitted, &door, record.now())?;
     record.identified(&caller);
 
     record.at(Stage::Route);
@@ -80,7 +81,7 @@ async fn life(
     let shaped = shape::shape(core, permit, record).await?;
 
     record.at(Stage::Select);
-    let choice = select::select(core, &shaped.permit)?;
+    let choice = select::select(core, &shaped.permit, record.now())?;
 
     record.at(Stage::Forward);
     record.decided().await?;

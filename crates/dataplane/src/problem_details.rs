@@ -50,14 +50,14 @@ pub(crate) struct RefusalAnswer {
 pub(crate) fn answer(refusal: &Refusal, id: RequestId, realm: &str, dialect: Dialect) -> RefusalAnswer {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    crate::headers::set(&mut headers, crate::trace::REQUEST_ID, &id.to_string());
+    crate::headers::set(&mut headers, crate::trace::REQUEST_ID, &id.digits()[..]);
     let reason = refusal.reason();
     if let Some(wait) = refusal.retry_after() {
         let seconds = wait.as_millis().div_ceil(1_000).max(1);
-        crate::headers::set(&mut headers, header::RETRY_AFTER, &seconds.to_string());
+        crate::headers::set(&mut headers, header::RETRY_AFTER, seconds.to_string());
     }
     if reason.status() == 401 {
-        crate::headers::set(&mut headers, header::WWW_AUTHENTICATE, &challenge(reason, realm));
+        crate::headers::set(&mut headers, header::WWW_AUTHENTICATE, challenge(reason, realm));
     }
     match dialect {
         Dialect::Grpc => grpc(reason, headers),

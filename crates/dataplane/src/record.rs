@@ -24,7 +24,7 @@ use portcullis_core::{Now, Principal, Reason, Refusal, RequestId};
 use portcullis_evidence::event::Event;
 use portcullis_evidence::request::{Close, Generations, Limited, Mode, Phases, Stage, Trace};
 use portcullis_policy::Answer;
-use portcullis_registry::{Address, Picked};
+use portcullis_registry::Picked;
 use portcullis_snapshot::plan::Sensitivity;
 use portcullis_snapshot::routes::Route;
 use portcullis_telemetry::journal::Slot;
@@ -62,7 +62,7 @@ pub(crate) struct Record {
     limited: Option<Limited>,
     findings: Vec<(&'static str, String, Mode)>,
     trace: Option<Trace>,
-    upstream: Option<(String, u8)>,
+    upstream: Option<(Arc<str>, u8)>,
     bytes_in: Option<Rc<Cell<u64>>>,
     bytes_out: u64,
     decided_apart: bool,
@@ -132,9 +132,9 @@ impl Record {
         self.dialect
     }
 
-    /// When it was opened.
+    /// When the present stage began: the time that its function is given.
     pub(crate) fn now(&self) -> Now {
-        self.opened
+        self.stage_since
     }
 
     /// Where it came from.
@@ -152,8 +152,16 @@ impl Record {
         self.allowed = methods;
     }
 
-    /// The line goes on to `stage`.
+    /// The line goes on to `stage`. The clocks are read where a phase of the record ends, not for each stage.
     pub(crate) fn at(&mut self, stage: Stage) {
+        let of_one_phase = matches!(
+            (self.stage, stage),
+            (Stage::Frame, Stage::Frame | Stage::Admit) | (Stage::Shape, Stage::Select)
+        );
+        if of_one_phase {
+            self.stage = stage;
+            return;
+        }
         let now = self.core.now();
         let spent = now.mono.saturating_duration_since(self.stage_since.mono).as_micros();
         let spent = u32::try_from(spent).unwrap_or(u32::MAX);
@@ -202,7 +210,7 @@ impl Record {
     /// What policy said.
     pub(crate) fn ruled(&mut self, answer: &Answer) {
         self.core.shared.metrics.decided(answer);
-        self.rules = answer.rules().iter().map(|rule| rule.to_string().into()).collect();
+        self.rules = answer.rules().iter().map(|rule| Arc::clone(rule.text())).collect();
     }
 
     /// What the limits said.
@@ -228,11 +236,7 @@ impl Record {
 
     /// The endpoint that is tried.
     pub(crate) fn tries(&mut self, picked: &Picked, attempt: u8) {
-        let address = match picked.address() {
-            Address::Socket(socket) => socket.to_string(),
-            Address::Unix(path) => path.to_string(),
-        };
-        self.upstream = Some((address, attempt));
+        self.upstream = Some((Arc::clone(picked.label()), attempt));
     }
 
     /// Where the bytes of the request's body are counted.
@@ -309,7 +313,7 @@ impl Record {
 
     fn write<T>(&self, put: impl FnOnce(&View<'_>, &Slot, Now, RequestId) -> T) -> Option<T> {
         let slot = self.slot.as_ref()?;
-        Some(put(&View::of(self), slot, self.core.now(), self.id))
+        Some(put(&View::of(self), slot, self.stage_since, self.id))
     }
 
     fn count(&self, took: std::time::Duration) {

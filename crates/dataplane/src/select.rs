@@ -6,7 +6,7 @@
 //! Not here: counting, ejection, the choice itself (`portcullis-registry`).
 
 use http::header::HeaderName;
-use portcullis_core::{Reason, Refusal};
+use portcullis_core::{Now, Reason, Refusal};
 use portcullis_registry::{EndpointId, Hint, Picked, stable_hash};
 use portcullis_snapshot::plan::Balance;
 
@@ -21,21 +21,27 @@ pub(crate) struct Choice {
 }
 
 /// Picks an endpoint of the permitted route's service.
-pub(crate) fn select(core: &Core, permit: &Permit) -> Result<Choice, Refusal> {
+pub(crate) fn select(core: &Core, permit: &Permit, now: Now) -> Result<Choice, Refusal> {
     let facts = permit.facts();
     let hash = stick(&facts.route.service.upstream.balance, facts, permit);
-    pick(core, facts, hash, None)
+    pick(core, facts, hash, None, now)
 }
 
 /// Picks another one, where there is another one.
 pub(crate) fn again(core: &Core, facts: &Facts, failed: &Choice) -> Result<Choice, Refusal> {
-    pick(core, facts, failed.hash, Some(failed.picked.id()))
+    pick(core, facts, failed.hash, Some(failed.picked.id()), core.now())
 }
 
-fn pick(core: &Core, facts: &Facts, hash: Option<u64>, avoid: Option<EndpointId>) -> Result<Choice, Refusal> {
+fn pick(
+    core: &Core,
+    facts: &Facts,
+    hash: Option<u64>,
+    avoid: Option<EndpointId>,
+    now: Now,
+) -> Result<Choice, Refusal> {
     let hint = Hint { hash, random: core.random(), avoid };
     let none = || Refusal::new(Reason::NoEndpoint, "every endpoint rests or is full");
-    let picked = facts.route.service.endpoints.pick(hint, core.now()).ok_or_else(none)?;
+    let picked = facts.route.service.endpoints.pick(hint, now).ok_or_else(none)?;
     Ok(Choice { picked, hash })
 }
 

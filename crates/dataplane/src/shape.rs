@@ -47,7 +47,8 @@ pub(crate) async fn shape(core: &Core, mut permit: Permit, record: &mut Record) 
     let held = hold(core, &facts, limits, record)?;
     let mut body = permit.take_body(facts.route.body)?;
     if let Some(checks) = &facts.route.contract {
-        body = follow(core, checks, &permit, body, record).await?;
+        // Boxed: a body that is gathered has a large state, and most requests have none.
+        body = Box::pin(follow(core, checks, &permit, body, record)).await?;
     }
     Ok(Shaped { permit, body, held, standing })
 }

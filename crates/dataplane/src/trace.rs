@@ -6,6 +6,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::RequestId;
+use portcullis_core::ids::hex_digits;
 use portcullis_evidence::request::Trace;
 
 /// The request's id, in the answer and to the upstream.
@@ -51,8 +52,7 @@ impl TraceParent {
     /// A new trace that starts with this request.
     #[must_use]
     pub(crate) fn start(id: RequestId) -> Self {
-        let trace = u128::from_str_radix(&id.to_string(), 16).unwrap_or(1).max(1);
-        Self { trace, sampled: Sampled::No }
+        Self { trace: id.number().max(1), sampled: Sampled::No }
     }
 
     /// As a record shows it.
@@ -61,9 +61,11 @@ impl TraceParent {
         Trace { trace: self.trace.to_be_bytes(), span: span.max(1).to_be_bytes() }
     }
 
-    fn text(self, span: u64) -> String {
-        let flags = u8::from(self.sampled == Sampled::Yes);
-        format!("00-{:032x}-{:016x}-{flags:02x}", self.trace, span.max(1))
+    fn text(self, span: u64) -> Vec<u8> {
+        let flags: &[u8] = if self.sampled == Sampled::Yes { b"-01" } else { b"-00" };
+        let span = hex_digits(u128::from(span.max(1)).to_be_bytes());
+        let (_, span) = span.split_at(16);
+        [b"00-", &hex_digits(self.trace.to_be_bytes())[..], b"-", span, flags].concat()
     }
 }
 
@@ -81,8 +83,8 @@ pub(crate) fn stamp(headers: &mut HeaderMap, id: RequestId, span: u64) -> TraceP
     {
         headers.remove(&TRACESTATE);
     }
-    crate::headers::set(headers, TRACEPARENT, &trace.text(span));
-    crate::headers::set(headers, REQUEST_ID, &id.to_string());
+    crate::headers::set(headers, TRACEPARENT, trace.text(span));
+    crate::headers::set(headers, REQUEST_ID, &id.digits()[..]);
     trace
 }
 

@@ -7,7 +7,6 @@
 //!
 //! Sources: threats D8, E1-E5, E8; SS028-11.3.3a.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -135,8 +134,9 @@ async fn serve_connection(door: &Door, accepted: listen::Connection) -> Result<(
     let listen::Connection { stream, peer, seat: _seat, .. } = accepted;
     let over = |fault: listen::CapFault| End { class: ConnectionClass::OverCap, fault: fault.word() };
     let slot = door.caps.admit(peer.ip()).map_err(over)?;
-    let snapshot =
-        core.snapshot().map_err(|_| End { class: ConnectionClass::OverCap, fault: "no-generation" })?;
+    let snapshot = core
+        .snapshot(core.now())
+        .map_err(|_| End { class: ConnectionClass::OverCap, fault: "no-generation" })?;
     let (stream, facts) = {
         let _handshake = slot.handshake().map_err(over)?;
         shake(door, &snapshot, stream).await?
@@ -178,10 +178,8 @@ async fn serve_http1(
     let (guarded, handle) = Downstream::new(stream, limits.clone(), settings::guard_timeouts(&snapshot.plan));
     let known = Connection::new(source, Some(facts), Framing::Http1(handle), &snapshot.plan);
     let known = Rc::new(known);
-    let service = |request| {
-        let answer = line::serve(Rc::clone(&door.core), Rc::clone(&known), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    };
+    // Boxed once, at the door: whoever holds or wraps the request's future then moves a pointer, not kilobytes.
+    let service = |request| Box::pin(line::serve(Rc::clone(&door.core), Rc::clone(&known), request));
     let ended = serve::serve_http1(guarded, service, &limits, door.drain.clone()).await;
     if let Some(fault) = known.fault() {
         door.core.shared.metrics.guard_fault(fault.class());
@@ -189,7 +187,8 @@ async fn serve_http1(
     match ended {
         Ok(Ended::Switched { stream, leading }) => {
             if let Some(tunnel) = known.take_pending() {
-                tunnel.run(stream, leading).await;
+                // Boxed: few connections become tunnels, and every connection would carry the room for one.
+                Box::pin(tunnel.run(stream, leading)).await;
             }
             Ok(())
         }
@@ -213,10 +212,7 @@ async fn serve_http2(
     let known = Connection::new(source, Some(facts), Framing::Http2(handle), &snapshot.plan);
     let known = Rc::new(known);
     let core = Rc::clone(&door.core);
-    let service = |request| {
-        let answer = line::serve(Rc::clone(&core), Rc::clone(&known), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    };
+    let service = |request| Box::pin(line::serve(Rc::clone(&core), Rc::clone(&known), request));
     let ended =
         serve::serve_http2(metered, service, &settings::http2(&snapshot.plan), door.drain.clone()).await;
     match (known.fault(), ended) {

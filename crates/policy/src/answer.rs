@@ -129,11 +129,17 @@ pub struct RuleId(Arc<RuleName>);
 struct RuleName {
     at: Location,
     id: Option<Name>,
+    /// As a record shows it.
+    text: Arc<str>,
 }
 
 impl RuleId {
     pub(crate) fn new(at: Location, id: Option<Name>) -> Self {
-        Self(Arc::new(RuleName { at, id }))
+        let text = match &id {
+            None => format!("{}:{}", at.file, at.line),
+            Some(id) => format!("{}:{}@{id}", at.file, at.line),
+        };
+        Self(Arc::new(RuleName { at, id, text: text.into() }))
     }
 
     /// The file and line where the rule starts.
@@ -147,13 +153,17 @@ impl RuleId {
     pub fn id(&self) -> Option<&Name> {
         self.0.id.as_ref()
     }
+
+    /// File, line and `@id` as a record shows them: made once, since every request names its rules.
+    #[must_use]
+    pub fn text(&self) -> &Arc<str> {
+        &self.0.text
+    }
 }
 
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Location { file, line, .. } = &self.0.at;
-        write!(f, "{file}:{line}")?;
-        self.0.id.as_ref().map_or(Ok(()), |id| write!(f, "@{id}"))
+        f.write_str(&self.0.text)
     }
 }
 

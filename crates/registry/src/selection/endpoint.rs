@@ -3,7 +3,7 @@
 //! INVARIANT: `mood` always says what the breaker behind the lock says; a request to a clean endpoint takes no lock.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::address::Address;
@@ -41,6 +41,8 @@ pub struct EndpointView {
 pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
     pub(crate) address: Address,
+    /// The address as a record shows it.
+    pub(crate) label: Arc<str>,
     pub(crate) seed: u64,
     in_flight: AtomicU32,
     unhealthy: AtomicBool,
@@ -74,6 +76,7 @@ impl Endpoint {
         Self {
             id: EndpointId(NEXT.fetch_add(1, Ordering::Relaxed)),
             seed: address.seed(),
+            label: address.to_string().into(),
             address,
             in_flight: AtomicU32::new(0),
             unhealthy: AtomicBool::new(false),

@@ -57,6 +57,12 @@ impl Picked {
         &self.endpoint.address
     }
 
+    /// The address as a record shows it.
+    #[must_use]
+    pub fn label(&self) -> &Arc<str> {
+        &self.endpoint.label
+    }
+
     /// Says how it went. Without a word, nothing is learned.
     pub fn outcome(&mut self, outcome: Outcome, now: Now) {
         self.role = Role::Told;
