@@ -44,7 +44,18 @@ pub(crate) const ROOMS: &[Room] = &[
     room("portcullis-proxy", 4, May::Below),
     // the workshop
     room("portcullis-testkit", WORKSHOP, May::Only(&["portcullis-core"])),
-    room("portcullis-bench", WORKSHOP, May::Only(&["portcullis-core", "portcullis-testkit"])),
+    // It measures some rooms by themselves: the guard and the pool without TLS, the journal without traffic.
+    room(
+        "portcullis-bench",
+        WORKSHOP,
+        May::Only(&[
+            "portcullis-core",
+            "portcullis-evidence",
+            "portcullis-net",
+            "portcullis-telemetry",
+            "portcullis-testkit",
+        ]),
+    ),
     room("portcullis-e2e", WORKSHOP, May::Below),
     room("xtask", WORKSHOP, May::Only(&[])),
 ];
