@@ -16,15 +16,25 @@
     reason = "it measures real time; nothing here is linked into the product"
 )]
 
+mod floods;
+mod goal;
 mod histogram;
 mod idle;
+mod instructions;
+mod journal;
 mod load;
+mod loss;
 mod origin;
+mod overload;
 mod plan;
+mod price;
 mod process;
 mod relay;
+mod reload;
 mod report;
 mod rounds;
+mod runner;
+mod stats;
 mod systems;
 mod wish;
 mod world;
@@ -39,10 +49,14 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args.as_slice() {
         ["relay", listen, to] => relay::run(listen, to),
-        ["idle", wish @ ..] => wish::Wish::parse(wish).and_then(|wish| {
-            println!("{:#}", idle::measure(&wish)?);
-            Ok(())
-        }),
+        ["idle", wish @ ..] => object(wish, idle::measure),
+        ["instructions", wish @ ..] => object(wish, instructions::measure),
+        ["journal", wish @ ..] => object(wish, journal::measure),
+        ["loss", wish @ ..] => object(wish, loss::measure),
+        ["overload", wish @ ..] => object(wish, overload::measure),
+        ["floods", wish @ ..] => object(wish, floods::measure),
+        ["price", wish @ ..] => object(wish, price::measure),
+        ["reload", wish @ ..] => object(wish, reload::measure),
         ["peers", wish @ ..] => wish::Wish::parse(wish).and_then(|wish| peers(&wish)),
         _ => Err(wish::USAGE.to_owned()),
     };
@@ -55,11 +69,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// A measurement that gives one JSON object.
+fn object(words: &[&str], measure: fn(&wish::Wish) -> Outcome<serde_json::Value>) -> Outcome<()> {
+    let wish = wish::Wish::parse(words)?;
+    process::raise_descriptors();
+    println!("{:#}", measure(&wish)?);
+    Ok(())
+}
+
 fn peers(wish: &wish::Wish) -> Outcome<()> {
-    let mut report = report::Report::default();
-    for work in wish.works() {
-        rounds::measure(work, wish, &mut report)?;
-    }
+    process::raise_descriptors();
+    let report = rounds::peers(wish)?;
     if wish.json {
         println!("{}", report.json());
         report.missing.iter().for_each(|line| eprintln!("{line}"));

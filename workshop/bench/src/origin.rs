@@ -7,11 +7,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
+use memchr::memmem;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Outcome;
+use crate::load::h1::{field, number};
 use crate::process;
 
 /// The header in which a request may ask for another number of bytes.
@@ -68,17 +70,21 @@ struct Head {
 }
 
 async fn serve(mut io: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
-    let mut pending = Vec::with_capacity(64 * 1024);
+    let mut pending = Vec::with_capacity(CHUNK);
+    let usual = answer_head(BODY, BODY);
     loop {
-        while let Some(end) = pending.windows(4).position(|w| w == b"\r\n\r\n") {
-            let head = read_head(pending.get(..end).unwrap_or_default());
-            pending.drain(..end + 4);
+        while let Some(end) = memmem::find(&pending, b"\r\n\r\n") {
+            let head = read_head(pending.get(..end + 2).unwrap_or_default());
             if head.expects {
                 io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
                 io.flush().await?;
             }
-            drop_body(&mut io, &mut pending, head.body).await?;
-            answer(&mut io, head.asked).await?;
+            drop_body(&mut io, &mut pending, end + 4, head.body).await?;
+            match head.asked {
+                BODY => io.write_all(&usual).await?,
+                other => answer(&mut io, other).await?,
+            }
+            io.flush().await?;
         }
         if io.read_buf(&mut pending).await? == 0 {
             return Ok(());
@@ -87,25 +93,22 @@ async fn serve(mut io: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<(
 }
 
 fn read_head(head: &[u8]) -> Head {
-    let text = String::from_utf8_lossy(head);
-    let field = |name: &str| {
-        let pairs = text.lines().filter_map(|line| line.split_once(':'));
-        pairs.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).next()
-    };
-    let number = |name: &str| field(name).and_then(|value| value.parse().ok());
+    let number = |name: &[u8]| field(head, name).and_then(number);
     Head {
-        body: number("content-length").unwrap_or_default(),
-        asked: number(ASKED).unwrap_or(BODY),
-        expects: field("expect").is_some(),
+        body: number(b"content-length").unwrap_or_default(),
+        asked: number(ASKED.as_bytes()).unwrap_or(BODY),
+        expects: field(head, b"expect").is_some(),
     }
 }
 
+/// Takes `length` bytes of body from behind the head, which ends at `end`, and both out of `pending`.
 async fn drop_body(
     io: &mut (impl AsyncRead + Unpin),
     pending: &mut Vec<u8>,
+    end: usize,
     length: usize,
 ) -> std::io::Result<()> {
-    let mut left = length;
+    let mut left = end + length;
     loop {
         let here = pending.len().min(left);
         pending.drain(..here);
@@ -119,18 +122,25 @@ async fn drop_body(
     }
 }
 
+/// The head of an answer of `length` bytes, and the first `with` of them.
+fn answer_head(length: usize, with: usize) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n");
+    let mut out = head.into_bytes();
+    out.resize(out.len() + with, b'x');
+    out
+}
+
 async fn answer(io: &mut (impl AsyncWrite + Unpin), length: usize) -> std::io::Result<()> {
-    let mut out = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n")
-        .into_bytes();
-    let mut left = length;
-    while left > 0 || !out.is_empty() {
+    let first = length.min(CHUNK);
+    io.write_all(&answer_head(length, first)).await?;
+    let chunk = vec![b'x'; CHUNK];
+    let mut left = length - first;
+    while left > 0 {
         let more = left.min(CHUNK);
-        out.resize(out.len() + more, b'x');
-        io.write_all(&out).await?;
-        out.clear();
+        io.write_all(chunk.get(..more).unwrap_or_default()).await?;
         left -= more;
     }
-    io.flush().await
+    Ok(())
 }
 
 #[cfg(test)]

@@ -114,6 +114,11 @@ impl Work {
         }
     }
 
+    /// Whether latency is looked at: with large bodies it is that of the bodies.
+    pub(crate) fn has_latency(self) -> bool {
+        !matches!(self, Self::Body(..))
+    }
+
     pub(crate) fn is_secure(self) -> bool {
         self != Self::Plain
     }

@@ -2,45 +2,39 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::goal::{GOALS, Goal, Measure};
 use crate::plan::Work;
+use crate::runner::{Runner, TOO_BUSY};
+use crate::stats::{Figure, median, round};
+use crate::systems::OURS;
 
-/// What was found for one system at one work.
-#[derive(Clone, Debug)]
-pub(crate) struct Figures {
-    /// CPU microseconds a request, the whole process, median of the rounds.
-    pub(crate) cpu_us: f64,
-    /// Least and greatest of the rounds.
-    pub(crate) cpu_us_spread: (f64, f64),
-    /// Requests a second, closed loop.
-    pub(crate) rps: f64,
-    /// MiB of bodies a second, for the works that are about bodies.
-    pub(crate) mib_s: Option<f64>,
-    /// Open loop at half of Envoy's best rate.
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
-    /// Open loop at 85 % of it.
-    pub(crate) p99_high_ms: f64,
-    /// Busiest share of the load core in the open loops: above 0.9 the latencies do not count.
-    pub(crate) load_busy: f64,
-    /// The same in the closed loop: near 1 the load generator, not the system, set the rate.
-    pub(crate) closed_busy: f64,
-    pub(crate) peak_kib: u64,
-    pub(crate) failed: u64,
-    /// What has happened to the log line of a request by the time of its answer.
-    pub(crate) durability: &'static str,
-}
+const HEAD: &str = "\nwork          system       cpu us/req  (least-most)   to envoy (rounds)      req/s   p50 ms   p99 ms  p99@85%  PSS KiB  failed  log line\n";
+
+/// What the figures stand for.
+const FOOT: &str = "\
+cpu: time of all threads of all processes of a system on a core, a good answer, median of the rounds, closed loop; for
+  Portcullis that is supervisor, control, edge and the journal's thread (the edge alone is in --json as edge_cpu_us).
+load core: load generator and origin share core 0 (load_us in --json); busier than 90 %, with them or with others'
+  work, what it limits does not count.
+to envoy: the same round by round; the interval is its least and its greatest round.
+p50, p99: open loop at half and at 85 % of Envoy's best rate, from the moment when a request was due.
+plain: Portcullis is a bench-only program of its head guard, hyper and its upstream pool; the product has no such mode.
+haproxy: Debian's, OpenSSL 3.0, no cache of verified tokens. nginx: no token verification in the free one.
+";
 
 /// All works, in the order in which they were done.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Report {
-    rows: Vec<(Work, &'static str, Figures)>,
+    rows: Vec<(Work, Vec<Runner>)>,
     /// Who did not take part, and why.
     pub(crate) missing: Vec<String>,
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, work: Work, system: &'static str, figures: Figures) {
-        self.rows.push((work, system, figures));
+    /// Adds a work and ends its systems.
+    pub(crate) fn add(&mut self, work: Work, mut runners: Vec<Runner>) {
+        runners.iter_mut().for_each(|runner| runner.started.running.kill());
+        self.rows.push((work, runners));
     }
 
     /// Says that a system could not take part, rather than leaving a gap that looks like a choice.
@@ -50,56 +44,114 @@ impl Report {
 
     pub(crate) fn json(&self) -> String {
         let mut works: Map<String, Value> = Map::new();
-        for (work, system, f) in &self.rows {
-            let of_work = works.entry(work.name()).or_insert_with(|| json!({}));
-            if let Value::Object(systems) = of_work {
-                systems.insert((*system).to_owned(), f.json());
-            }
+        for (work, runners) in &self.rows {
+            let systems: Map<String, Value> = runners
+                .iter()
+                .map(|runner| (runner.started.name.to_owned(), self.json_of(*work, runners, runner)))
+                .collect();
+            works.insert(work.name().to_owned(), Value::Object(systems));
         }
         serde_json::to_string_pretty(&works).unwrap_or_default()
     }
 
+    fn json_of(&self, work: Work, runners: &[Runner], runner: &Runner) -> Value {
+        let mut value = runner.json(work);
+        if let Value::Object(fields) = &mut value {
+            if let Some(ratio) = to_envoy(runners, runner) {
+                let of = json!({ "middle": round(ratio.middle), "least": round(ratio.least), "most": round(ratio.most) });
+                fields.insert("cpu_to_envoy".to_owned(), of);
+            }
+            if runner.started.name == OURS {
+                fields.insert("goals".to_owned(), self.goals(work));
+            }
+        }
+        value
+    }
+
+    fn goals(&self, work: Work) -> Value {
+        let of_work = self.verdicts().into_iter().filter(|verdict| verdict.goal.work == work);
+        of_work
+            .map(|v| json!({ "goal": v.goal.text(), "ratio": round(v.ratio.middle), "least": round(v.ratio.least), "most": round(v.ratio.most), "verdict": v.words() }))
+            .collect()
+    }
+
     pub(crate) fn table(&self) -> String {
-        let mut text = String::from(
-            "\nwork          system       cpu us/req  (least-most)      req/s   p50 ms   p99 ms  p99@85%  PSS KiB  failed  log line\n",
-        );
-        for (work, system, f) in &self.rows {
-            let spread = format!("({:.1}-{:.1})", f.cpu_us_spread.0, f.cpu_us_spread.1);
-            let busy = if f.load_busy > 0.9 { "  load core too busy: latencies do not count" } else { "" };
-            let moved = f.mib_s.map(|mib| format!("  {mib:.0} MiB/s")).unwrap_or_default();
-            text += &format!(
-                "{:<13} {system:<11} {:>11.1}  {spread:<14} {:>9.0} {:>8.2} {:>8.2} {:>8.2} {:>8} {:>7}  {}{moved}{busy}\n",
-                work.name(),
-                f.cpu_us,
-                f.rps,
-                f.p50_ms,
-                f.p99_ms,
-                f.p99_high_ms,
-                f.peak_kib,
-                f.failed,
-                f.durability,
-            );
+        let mut text = HEAD.to_owned();
+        for (work, runners) in &self.rows {
+            runners.iter().for_each(|runner| text += &line(*work, runners, runner));
         }
-        for line in &self.missing {
-            text += line;
-            text.push('\n');
+        text += "\ngoal                                          ratio (rounds)       verdict\n";
+        for verdict in self.verdicts() {
+            let (goal, ratio, words) = (verdict.goal.text(), verdict.ratio.text(), verdict.words());
+            text += &format!("{goal:<45} {ratio:<20} {words}\n");
         }
-        text + "haproxy: Debian's, OpenSSL 3.0, no cache of verified tokens. nginx: no token verification in the free one.\n"
+        self.missing.iter().for_each(|missing| text += &format!("{missing}\n"));
+        text + "\n" + FOOT
+    }
+
+    fn verdicts(&self) -> Vec<Verdict> {
+        let of = |goal: &Goal| {
+            let (_, runners) = self.rows.iter().find(|(work, _)| *work == goal.work)?;
+            let find = |name| runners.iter().find(|runner: &&Runner| runner.started.name == name);
+            let (ours, theirs) = (find(OURS)?, find(goal.to)?);
+            let ratio = Figure::ratio(&rounds(goal.measure, ours), &rounds(goal.measure, theirs))?;
+            let busy = ours.open_busy().max(theirs.open_busy()) >= TOO_BUSY;
+            Some(Verdict { goal: *goal, ratio, counts: !(goal.measure.is_latency() && busy) })
+        };
+        GOALS.iter().filter_map(of).collect()
     }
 }
 
-impl Figures {
-    fn json(&self) -> Value {
-        json!({
-            "cpu_us": round(self.cpu_us), "cpu_us_least": round(self.cpu_us_spread.0),
-            "cpu_us_most": round(self.cpu_us_spread.1), "rps": round(self.rps), "mib_s": self.mib_s.map(round), "p50_ms": round(self.p50_ms),
-            "p99_ms": round(self.p99_ms), "p99_at_85_ms": round(self.p99_high_ms), "peak_kib": self.peak_kib,
-            "load_busy": round(self.load_busy), "closed_busy": round(self.closed_busy), "failed": self.failed, "log": self.durability,
-        })
+/// How a goal came out.
+struct Verdict {
+    goal: Goal,
+    ratio: Figure,
+    counts: bool,
+}
+
+impl Verdict {
+    fn words(&self) -> &'static str {
+        if self.counts { self.goal.verdict(self.ratio.middle) } else { "does not count: load core too busy" }
     }
 }
 
-/// Two places: more would claim more than was measured.
-fn round(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
+fn rounds(measure: Measure, runner: &Runner) -> Vec<f64> {
+    match measure {
+        Measure::Cpu => runner.cpu_us.clone(),
+        Measure::HalfP99 => Runner::p99(&runner.half),
+        Measure::HighP99 => Runner::p99(&runner.high),
+        Measure::Throughput => runner.rps.clone(),
+    }
+}
+
+fn to_envoy(runners: &[Runner], runner: &Runner) -> Option<Figure> {
+    let envoy = runners.iter().find(|other| other.started.name == "envoy")?;
+    Figure::ratio(&runner.cpu_us, &envoy.cpu_us)
+}
+
+fn line(work: Work, runners: &[Runner], runner: &Runner) -> String {
+    let cpu = Figure::of(&runner.cpu_us);
+    let spread = format!("({:.1}-{:.1})", cpu.least, cpu.most);
+    let ratio = to_envoy(runners, runner).map(|ratio| ratio.text()).unwrap_or_default();
+    let p50: Vec<f64> = runner.half.iter().map(|found| found.at_permille(500)).collect();
+    let ms =
+        |values: &[f64]| if values.is_empty() { "-".to_owned() } else { format!("{:.2}", median(values)) };
+    let moved = work.mib().map(|mib| format!("  {:.0} MiB/s", median(&runner.rps) * f64::from(mib)));
+    let busy =
+        if runner.open_busy() >= TOO_BUSY { "  load core too busy: latencies do not count" } else { "" };
+    let limit = if runner.busy >= TOO_BUSY { "  load core too busy: req/s is its own" } else { "" };
+    format!(
+        "{:<13} {:<11} {:>11.1}  {spread:<14} {ratio:<18} {:>9.0} {:>8} {:>8} {:>8} {:>8} {:>7}  {}{}{busy}{limit}\n",
+        work.name(),
+        runner.started.name,
+        cpu.middle,
+        median(&runner.rps),
+        ms(&p50),
+        ms(&Runner::p99(&runner.half)),
+        ms(&Runner::p99(&runner.high)),
+        runner.peak_kib,
+        runner.failed,
+        runner.started.durability,
+        moved.unwrap_or_default(),
+    )
 }

@@ -5,9 +5,21 @@ use std::time::Duration;
 use crate::Outcome;
 use crate::plan::Work;
 
-pub(crate) const USAGE: &str =
-    "usage: cargo xtask bench peers [--json] [--quick] [--work NAME]… [--system NAME]…
-       cargo xtask bench idle [--quick] [--system NAME]…";
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask bench WHAT [--quick] [--work NAME]… [--system NAME]…
+
+  peers [--json]  every work beside Envoy, HAProxy, nginx and a relay, five rounds: a table, or one object
+  overload        good answers a second at twice the peak (secure, secure-h2; envoy, portcullis)
+  floods          good callers beside one attack at a time (secure, secure-h2; envoy, portcullis)
+  idle            start to ready, memory at rest, memory of a connection that waits
+  journal         records a second and core, and how long one waits for its sync
+  loss            what a killed edge process takes with it
+  price           the chain with each security feature on and off; --system names a feature
+  instructions    instructions of the edge process for a request, by callgrind
+  reload          answers while the configuration is replaced every 50 ms
+
+--quick looks once and briefly: to see that it works, not to be quoted. All but peers print one JSON object; how far it
+is goes to standard error.";
 
 /// The choice of works and systems, and how long each is looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,7 +60,7 @@ impl Wish {
 
     /// How long one system is under load in one round, after a warm-up of a quarter of it.
     pub(crate) fn span(&self) -> Duration {
-        if self.quick { Duration::from_secs(1) } else { Duration::from_secs(5) }
+        if self.quick { Duration::from_secs(1) } else { Duration::from_secs(3) }
     }
 }
 

@@ -17,6 +17,14 @@ pub(crate) fn tools() -> PathBuf {
     root().join("target/tools")
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> Outcome<PathBuf> {
+    let told = Run::cargo().args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).quiet()?;
+    let told: serde_json::Value = serde_json::from_str(&told).during("cannot read cargo's metadata")?;
+    let target = told.get("target_directory").and_then(|value| value.as_str());
+    Ok(target.map_or_else(|| root().join("target"), PathBuf::from))
+}
+
 /// The text of one file of the tree.
 pub(crate) fn read(path: &Path) -> Outcome<String> {
     fs::read_to_string(path).during(format!("cannot read `{}`", path.display()))

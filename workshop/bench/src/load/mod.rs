@@ -1,27 +1,41 @@
 //! Load: closed loop to find what a system can carry, open loop to see how long its answers take.
 //!
-//! One thread on core 0. A closed loop sends the next request when the last answer has come. An open loop gives every
-//! request its moment beforehand, at a fixed rate, and times it from that moment: if the system stalls, the requests
-//! that should have been sent meanwhile count as late (no coordinated omission).
+//! One thread on core 0, beside the origin's. Requests are prepared before the clock starts.
 
-mod h1;
-mod h2;
+pub(crate) mod h1;
+pub(crate) mod h2;
+mod pacer;
+pub(crate) mod prepared;
+pub(crate) mod schedule;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::ClientConfig;
+use tokio::task::{JoinSet, LocalSet};
 
 use crate::Outcome;
-use crate::histogram::Histogram;
 use crate::process;
+use h1::Stream;
+use h2::Places;
+use prepared::Prepared;
+use schedule::{Schedule, Tally};
+
+/// What has not been answered so long after the end is late; a large body may take longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_LARGE: Duration = Duration::from_secs(20);
+const LARGE: usize = 1 << 20;
+/// Connections that are opened at the same time.
+const DIALS: usize = 16;
 
 /// Where the load goes and what it says.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
+    /// The address that it comes from, if that matters.
+    pub(crate) source: Option<Ipv4Addr>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
     /// Bearer tokens to use in turn; none for plain work.
     pub(crate) tokens: Arc<Vec<String>>,
@@ -43,6 +57,19 @@ pub(crate) enum Shape {
     Fresh(usize),
 }
 
+impl Shape {
+    /// Requests that may be in flight.
+    fn places(self) -> usize {
+        match self {
+            Self::KeepAlive(count) | Self::Fresh(count) => count,
+            Self::Streams(connections, streams) => connections * streams,
+        }
+    }
+}
+
+/// What every worker is given.
+pub(crate) type Parts = (Target, Rc<Prepared>, Rc<Schedule>);
+
 /// When requests are sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
@@ -50,54 +77,40 @@ pub(crate) enum Pace {
     Closed,
     /// At this many a second, come what may.
     Open(f64),
+    /// As closed, until so many were sent.
+    Count(u64),
 }
 
 /// What one stretch of load found.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) latency: Histogram,
-    pub(crate) failed: u64,
-    pub(crate) took: Duration,
-    /// Share of the time in which core 0 was busy with us.
-    pub(crate) busy: f64,
+    pub(crate) tally: Tally,
+    /// Good answers a second: for a closed loop all of them over the time until the last, for an open one those within
+    /// the span.
+    pub(crate) rps: f64,
+    /// CPU time of load generator and origin together, microseconds a good answer. Below the proxy's own, the proxy is
+    /// the limit.
+    pub(crate) load_us: f64,
+    /// Share of the time in which core 0 was busy, with us or with anything.
+    pub(crate) core_busy: f64,
 }
 
 impl Found {
-    pub(crate) fn rps(&self) -> f64 {
-        let count = u32::try_from(self.latency.total()).unwrap_or(u32::MAX);
-        f64::from(count) / self.took.as_secs_f64().max(f64::EPSILON)
+    /// Milliseconds that this many of a thousand requests did not exceed.
+    pub(crate) fn at_permille(&self, permille: u64) -> f64 {
+        self.tally.latency.at_permille(permille)
+    }
+
+    /// Share of good answers among all that was due.
+    pub(crate) fn success(&self) -> f64 {
+        let all = self.tally.good + self.tally.failed + self.tally.late;
+        count(self.tally.good) / count(all.max(1))
     }
 }
 
-/// Hands out the moments of requests, and says when it is over.
-pub(crate) struct Schedule {
-    start: Instant,
-    end: Instant,
-    pace: Pace,
-    next: AtomicU64,
-    over: AtomicBool,
-}
-
-impl Schedule {
-    fn new(pace: Pace, span: Duration) -> Self {
-        let start = Instant::now();
-        Self { start, end: start + span, pace, next: AtomicU64::new(0), over: AtomicBool::new(false) }
-    }
-
-    /// The moment of the next request, or nothing if the time is up. Waits for it if it is still to come.
-    async fn turn(&self) -> Option<(u64, Instant)> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let due = match self.pace {
-            Pace::Closed => Instant::now(),
-            Pace::Open(rate) => {
-                let number = f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-                let due = self.start + Duration::from_secs_f64(number / rate);
-                tokio::time::sleep_until(due.into()).await;
-                due
-            }
-        };
-        (due < self.end && !self.over.load(Ordering::Relaxed)).then_some((number, due))
-    }
+/// A number of requests as a float.
+pub(crate) fn count(number: u64) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 /// Loads the target for `span` and gives what was found.
@@ -107,71 +120,84 @@ pub(crate) fn run(target: &Target, pace: Pace, span: Duration) -> Outcome<Found>
         process::stay_on_core(0);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-        let before = process::cpu_time(std::process::id());
-        let schedule = Arc::new(Schedule::new(pace, span));
-        let (latency, failed) = runtime.block_on(async {
-            let work = tasks(&target, &schedule);
-            // What has not been answered a good while after the end has failed.
-            tokio::time::timeout(span + Duration::from_secs(5), work).await.unwrap_or_default()
-        });
-        let took = schedule.start.elapsed();
-        let busy =
-            process::cpu_time(std::process::id()).saturating_sub(before).as_secs_f64() / took.as_secs_f64();
-        Ok(Found { latency, failed, took, busy })
+        LocalSet::new().block_on(&runtime, stretch(&target, pace, span))
     };
     let thread =
         std::thread::Builder::new().name("load".to_owned()).spawn(work).map_err(|e| e.to_string())?;
     thread.join().map_err(|_| "the load generator stopped".to_owned())?
 }
 
-async fn tasks(target: &Target, schedule: &Arc<Schedule>) -> (Histogram, u64) {
-    let mut set = tokio::task::JoinSet::new();
-    match target.shape {
-        Shape::KeepAlive(count) => {
-            (0..count).for_each(|_| drop(set.spawn(h1::keep_alive(target.clone(), Arc::clone(schedule)))));
-        }
-        Shape::Fresh(count) => {
-            (0..count).for_each(|_| drop(set.spawn(h1::fresh(target.clone(), Arc::clone(schedule)))));
-        }
-        Shape::Streams(connections, streams) => {
-            (0..connections)
-                .for_each(|_| drop(set.spawn(h2::streams(target.clone(), streams, Arc::clone(schedule)))));
-        }
+async fn stretch(target: &Target, pace: Pace, span: Duration) -> Outcome<Found> {
+    let prepared = Rc::new(Prepared::make(target).await?);
+    let dialled = dial(target).await;
+    let (used, core) = (process::cpu_time(std::process::id()), process::CoreTime::read(0));
+    let schedule = Rc::new(Schedule::new(pace, span, target.shape.places())?);
+    let mut set = workers(target, &prepared, &schedule, dialled);
+    let work = async { while set.join_next().await.is_some() {} };
+    let (up, down) = target.bodies;
+    let patience = if up.max(down.unwrap_or_default()) > LARGE { PATIENCE_LARGE } else { PATIENCE };
+    tokio::select! {
+        fault = schedule.pacer.run() => fault?,
+        _ = tokio::time::timeout(span + patience, work) => {}
     }
-    let mut sum = (Histogram::default(), 0);
-    while let Some(done) = set.join_next().await {
-        let tally = done.unwrap_or_default();
-        sum.0.merge(&tally.latency);
-        sum.1 += tally.failed;
-    }
-    sum
-}
-
-/// What one task counted.
-#[derive(Default)]
-pub(crate) struct Tally {
-    latency: Histogram,
-    failed: u64,
-}
-
-impl Tally {
-    fn note(&mut self, due: Instant, outcome: &Outcome<u16>) {
-        match outcome {
-            Ok(200) => self.latency.record(due.elapsed()),
-            _ => self.failed += 1,
-        }
-    }
-}
-
-/// Path and token of a request; no token for plain work.
-fn asked(target: &Target, number: u64) -> (&str, Option<&str>) {
-    let turn = |list: &'_ [String]| -> Option<usize> {
-        let count = u64::try_from(list.len()).ok().filter(|n| *n > 0)?;
-        usize::try_from(number % count).ok()
+    let (tally, lasted) = (schedule.cut(), schedule.lasted().as_secs_f64().max(f64::EPSILON));
+    let used = process::cpu_time(std::process::id()).saturating_sub(used).as_secs_f64();
+    let rps = match pace {
+        Pace::Closed | Pace::Count(_) => count(tally.good) / lasted,
+        Pace::Open(_) => count(tally.in_time) / schedule.took().as_secs_f64().max(f64::EPSILON),
     };
-    let path = turn(&target.paths).and_then(|at| target.paths.get(at)).map_or("/", String::as_str);
-    let token = turn(&target.tokens).and_then(|at| target.tokens.get(at)).map(String::as_str);
-    (path, token)
+    Ok(Found {
+        rps,
+        load_us: used * 1e6 / count(tally.good.max(1)),
+        core_busy: process::CoreTime::read(0).busy_since(core).max(used / lasted),
+        tally,
+    })
+}
+
+/// Opens the connections that stay open before the clock starts: shaking hands is work of another kind.
+async fn dial(target: &Target) -> Vec<Option<Box<dyn Stream>>> {
+    let count = match target.shape {
+        Shape::KeepAlive(count) | Shape::Streams(count, _) => count,
+        Shape::Fresh(_) => 0,
+    };
+    let mut dialled = Vec::with_capacity(count);
+    while dialled.len() < count {
+        let mut some = JoinSet::new();
+        for _ in dialled.len()..count.min(dialled.len() + DIALS) {
+            let target = target.clone();
+            some.spawn(async move { h1::connect(&target).await.ok() });
+        }
+        // One that fails is tried again by its worker, and counted there.
+        while let Some(stream) = some.join_next().await {
+            dialled.push(stream.unwrap_or_default());
+        }
+    }
+    dialled
+}
+
+fn workers(
+    target: &Target,
+    prepared: &Rc<Prepared>,
+    schedule: &Rc<Schedule>,
+    dialled: Vec<Option<Box<dyn Stream>>>,
+) -> JoinSet<()> {
+    let mut set = JoinSet::new();
+    let mut dialled = dialled.into_iter();
+    let parts = || (target.clone(), Rc::clone(prepared), Rc::clone(schedule));
+    match target.shape {
+        Shape::KeepAlive(count) | Shape::Fresh(count) => {
+            for place in 0..count {
+                set.spawn_local(h1::worker(parts(), place, dialled.next().flatten()));
+            }
+        }
+        Shape::Streams(connections, count) => {
+            for connection in 0..connections {
+                let places = Places { first: connection * count, count };
+                set.spawn_local(h2::worker(parts(), places, dialled.next().flatten()));
+            }
+        }
+    }
+    set
 }
 
 /// The status of one request by HTTP/1.1 with this token.

@@ -135,7 +135,7 @@ static_resources:
       endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: @ORIGIN_PORT@ } } } } ] } ]
 "#;
 
-pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
+pub(crate) fn start(work: Work, world: &World) -> Outcome<Started> {
     let (address, values) = values(world, work);
     let template = if work.is_secure() { SECURE } else { PLAIN };
     let config = world.write("envoy.yaml", &fill(template, &values)?)?;
@@ -143,5 +143,5 @@ pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
         .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "-c"])
         .arg(config);
     let durability = if work.is_secure() { "buffered, to a file, not synced" } else { "none" };
-    ready("envoy", launch, address, durability).map(Some)
+    ready("envoy", launch, address, durability)
 }

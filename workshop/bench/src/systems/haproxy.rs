@@ -65,7 +65,7 @@ backend origin
     server origin 127.0.0.1:@ORIGIN_PORT@ pool-max-conn -1 ssl verify required ca-file @ROOT@ crt @DIR@/client-bundle.pem sni str(localhost) verifyhost localhost
 "#;
 
-pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
+pub(crate) fn start(work: Work, world: &World) -> Outcome<Started> {
     let (address, values) = values(world, work);
     bundle(world, "edge-bundle.pem", &world.edge)?;
     bundle(world, "client-bundle.pem", &world.client)?;
@@ -73,7 +73,7 @@ pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
     let config = world.write("haproxy.cfg", &fill(&format!("{COMMON}{template}"), &values)?)?;
     let launch = pinned(&tool("haproxy")).arg("-f").arg(config).arg("-db");
     let durability = if work.is_secure() { "written to a file, not synced" } else { "none" };
-    ready("haproxy", launch, address, durability).map(Some)
+    ready("haproxy", launch, address, durability)
 }
 
 /// HAProxy reads certificate and key from one file.

@@ -1,15 +1,15 @@
 //! The systems that are compared: each one file with its configuration and how it is started.
 //!
-//! Every proxy is started on core 1, alone on it, with one worker. A system that cannot do a work says so with `None`.
+//! Every proxy is started on core 1, alone on it, with one worker.
 
 mod envoy;
 mod haproxy;
 mod nginx;
-mod portcullis;
+pub(crate) mod portcullis;
 mod relay;
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use portcullis_testkit::launch::free_port;
@@ -25,7 +25,9 @@ const READY: Duration = Duration::from_secs(20);
 /// A system that can be measured.
 pub(crate) struct System {
     pub(crate) name: &'static str,
-    pub(crate) start: fn(Work, &World) -> Outcome<Option<Started>>,
+    /// Whether it can do a work.
+    pub(crate) does: fn(Work) -> bool,
+    pub(crate) start: fn(Work, &World) -> Outcome<Started>,
 }
 
 /// A system that runs.
@@ -36,21 +38,47 @@ pub(crate) struct Started {
     pub(crate) durability: &'static str,
 }
 
+/// The name of Portcullis in tables.
+pub(crate) const OURS: &str = "portcullis";
+/// The program of its edge process.
+pub(crate) const EDGE: &str = "portcullis-proxy";
+
 pub(crate) const ALL: &[System] = &[
-    System { name: "relay", start: relay::start },
-    System { name: "envoy", start: envoy::start },
-    System { name: "haproxy", start: haproxy::start },
-    System { name: "nginx", start: nginx::start },
-    System { name: "portcullis", start: portcullis::start },
+    System { name: "relay", does: is_plain, start: relay::start },
+    System { name: "envoy", does: anything, start: envoy::start },
+    System { name: "haproxy", does: anything, start: haproxy::start },
+    System { name: "nginx", does: is_plain, start: nginx::start },
+    System { name: OURS, does: anything, start: portcullis::start },
 ];
+
+fn anything(_: Work) -> bool {
+    true
+}
+
+fn is_plain(work: Work) -> bool {
+    !work.is_secure()
+}
+
+/// The system of that name at this work.
+pub(crate) fn start(name: &str, work: Work, world: &World) -> Outcome<Started> {
+    let system = ALL.iter().find(|system| system.name == name);
+    let system = system.ok_or_else(|| format!("no system `{name}`"))?;
+    (system.start)(work, world).map_err(|fault| format!("{name}: {fault}"))
+}
 
 /// A program on the proxy's core.
 fn pinned(program: &Path) -> Launch {
     Launch::program("taskset").args(["-c", "1"]).arg(program)
 }
 
+/// A program that was built beside this one, in whatever target directory that is.
+fn beside(name: &str) -> Outcome<PathBuf> {
+    let program = std::env::current_exe().map_err(|e| e.to_string())?.with_file_name(name);
+    if program.exists() { Ok(program) } else { Err(format!("{} is not built", program.display())) }
+}
+
 /// Starts it and waits until it accepts, or says what it printed instead.
-fn ready(
+pub(crate) fn ready(
     name: &'static str,
     launch: Launch,
     address: SocketAddr,
@@ -59,7 +87,7 @@ fn ready(
     let mut running = launch.start();
     let end = Instant::now() + READY;
     while TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_err() {
-        if let Some(status) = running.ends_within(Duration::from_millis(20)) {
+        if let Some(status) = running.ends_within(Duration::from_millis(2)) {
             return Err(format!("it ended with {status}\n{}", running.output()));
         }
         if Instant::now() > end {

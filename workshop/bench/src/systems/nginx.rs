@@ -38,13 +38,10 @@ http {
 }
 "#;
 
-pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
-    if work != Work::Plain {
-        return Ok(None);
-    }
+pub(crate) fn start(work: Work, world: &World) -> Outcome<Started> {
     let (address, values) = values(world, work);
     let config = world.write("nginx.conf", &fill(PLAIN, &values)?)?;
     let launch =
         pinned(&tool("nginx")).arg("-c").arg(config).arg("-p").arg(world.dir()).args(["-e", "stderr"]);
-    ready("nginx", launch, address, "none").map(Some)
+    ready("nginx", launch, address, "none")
 }

@@ -7,12 +7,9 @@ use crate::Outcome;
 use crate::plan::Work;
 use crate::world::World;
 
-pub(crate) fn start(work: Work, world: &World) -> Outcome<Option<Started>> {
-    if work != Work::Plain {
-        return Ok(None);
-    }
+pub(crate) fn start(work: Work, world: &World) -> Outcome<Started> {
     let (address, _) = values(world, work);
     let program = env::current_exe().map_err(|e| e.to_string())?;
     let launch = pinned(&program).args(["relay", &address.to_string(), &world.plain_origin.to_string()]);
-    ready("relay", launch, address, "none").map(Some)
+    ready("relay", launch, address, "none")
 }

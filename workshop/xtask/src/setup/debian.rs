@@ -34,6 +34,14 @@ pub(crate) fn bring(manifest: &mut Manifest, without: &[String]) -> Vec<String> 
     missing
 }
 
+/// Brings one program that is not there yet.
+pub(crate) fn bring_one(manifest: &mut Manifest, tool: &'static Debian) -> Outcome {
+    let mut apt = Apt { dir: manifest.dir().join("debian"), fresh: false, unpacked: Vec::new() };
+    let (path, version) = apt.obtain(tool)?;
+    manifest.add(tool.name, path, &version);
+    Ok(())
+}
+
 struct Apt {
     dir: PathBuf,
     /// Have the lists been fetched in this run?

@@ -55,6 +55,18 @@ pub(crate) fn run(without: &[String]) -> Outcome {
     })
 }
 
+/// Brings one program that only some commands need.
+pub(crate) fn need(name: &str) -> Outcome {
+    let tool = table::NOW_AND_THEN.iter().find(|tool| tool.name == name);
+    let tool = tool.ok_or_else(|| Fault::new(format!("no program `{name}`")))?;
+    let mut manifest = Manifest::load(&tree::tools());
+    if manifest.find(name).is_none() {
+        debian::bring_one(&mut manifest, tool)?;
+        manifest.save()?;
+    }
+    Ok(())
+}
+
 /// One line on the terminal as things are found.
 fn say(name: &str, what: &str) {
     println!("   {name:<14} {what}");

@@ -33,6 +33,12 @@ pub(crate) const DEBIAN: &[Debian] = &[
     },
 ];
 
+/// Programs of single commands: tests do without.
+pub(crate) const NOW_AND_THEN: &[Debian] = &[Debian {
+    env: &[("VALGRIND_LIB", "usr/libexec/valgrind")],
+    ..debian("valgrind", "valgrind", "usr/bin/valgrind.bin", "--version")
+}];
+
 const fn debian(
     name: &'static str,
     package: &'static str,
