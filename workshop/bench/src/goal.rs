@@ -2,6 +2,15 @@
 
 use crate::plan::{Size, Way, Work};
 
+/// The words for a goal that was met or not, by figures that count or do not.
+pub(crate) fn words(met: bool, counts: bool) -> &'static str {
+    match (counts, met) {
+        (false, _) => "does not count: load core too busy",
+        (true, true) => "met",
+        (true, false) => "not met",
+    }
+}
+
 /// What a goal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
@@ -91,6 +100,12 @@ impl Goal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_count_is_neither_met_nor_missed() {
+        assert_eq!((words(true, true), words(false, true)), ("met", "not met"));
+        assert!(words(true, false).starts_with("does not count"));
+    }
 
     #[test]
     fn a_ratio_on_the_bound_is_met() {

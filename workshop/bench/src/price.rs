@@ -7,8 +7,6 @@
 
 mod features;
 
-use std::time::Duration;
-
 use portcullis_testkit::launch::free_port;
 use serde_json::{Map, Value, json};
 
@@ -38,16 +36,14 @@ fn one(feature: &Feature, wish: &Wish) -> Outcome<Value> {
     let (with, without) = (World::make(feature.work)?, World::make(feature.work)?);
     let mut on = side(&feature.with, feature.work, &with)?;
     let mut off = side(&feature.without, feature.work, &without)?;
-    for _ in 0..wish.rounds() {
-        on.saturate(span(feature, wish))?;
-        off.saturate(span(feature, wish))?;
+    for round in 0..wish.rounds().max(2) {
+        // Who goes first changes, so that going first is no advantage.
+        let first = if round.is_multiple_of(2) { [&mut on, &mut off] } else { [&mut off, &mut on] };
+        for runner in first {
+            runner.saturate(wish.span())?;
+        }
     }
     Ok(figures(feature, &on, &off))
-}
-
-/// Tokens that must all be new need a stretch that is over before they are used twice.
-fn span(feature: &Feature, wish: &Wish) -> Duration {
-    if feature.work == Work::SecureFresh { wish.span() } else { wish.span() * 2 / 3 }
 }
 
 fn side(side: &Side, work: Work, world: &World) -> Outcome<Runner> {
@@ -66,11 +62,9 @@ fn figures(feature: &Feature, on: &Runner, off: &Runner) -> Value {
     let pairs = on.cpu_us.iter().zip(&off.cpu_us);
     let prices: Vec<f64> = pairs.map(|(on, off)| on - off).collect();
     let price = Figure::of(&prices);
-    // A price may be below zero where the noise is larger: the least is taken as it is.
-    let least = prices.iter().copied().fold(f64::INFINITY, f64::min);
     json!({
         "with": feature.with.words, "without": feature.without.words,
         "with_us": round(median(&on.cpu_us)), "without_us": round(median(&off.cpu_us)),
-        "price_us": round(price.middle), "price_us_rounds": [round(least), round(prices.iter().copied().fold(f64::NEG_INFINITY, f64::max))],
+        "price_us": round(price.middle), "price_us_rounds": [round(price.least), round(price.most)],
     })
 }

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::Outcome;
+use crate::goal::words;
 use crate::load;
 use crate::load::{Found, Pace};
 use crate::plan::Work;
@@ -62,7 +63,7 @@ fn figures(quiet: &[Found], busy: &[Found], sent: u64, rate: f64) -> Value {
         "p99_quiet_ms": round(median(&calm)), "p99_ms": round(median(&stirred)),
         "p99_ratio": round(ratio.middle), "p99_ratio_rounds": [round(ratio.least), round(ratio.most)],
         "load_core_busy": round(core), "counts": core < TOO_BUSY,
-        "verdict": if ratio.middle <= GOAL && failed == 0 { "met" } else { "not met" },
+        "verdict": words(ratio.middle <= GOAL && failed == 0, core < TOO_BUSY),
     })
 }
 

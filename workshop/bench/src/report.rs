@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::goal::{GOALS, Goal, Measure};
+use crate::goal::{GOALS, Goal, Measure, words};
 use crate::plan::Work;
 use crate::runner::{Runner, TOO_BUSY};
 use crate::stats::{Figure, median, round};
@@ -111,7 +111,7 @@ struct Verdict {
 
 impl Verdict {
     fn words(&self) -> &'static str {
-        if self.counts { self.goal.verdict(self.ratio.middle) } else { "does not count: load core too busy" }
+        if self.counts { self.goal.verdict(self.ratio.middle) } else { words(false, false) }
     }
 }
 

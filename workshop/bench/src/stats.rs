@@ -12,8 +12,8 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 
 /// From the least to the greatest.
 pub(crate) fn spread(values: &[f64]) -> (f64, f64) {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    (if least.is_finite() { least } else { 0.0 }, values.iter().copied().fold(0.0, f64::max))
+    let least = values.iter().copied().reduce(f64::min).unwrap_or_default();
+    (least, values.iter().copied().reduce(f64::max).unwrap_or_default())
 }
 
 /// A figure of several rounds.
@@ -58,6 +58,7 @@ mod tests {
         assert_eq!(median(&[]).to_string(), "0");
         assert_eq!(spread(&[3.0, 1.0]), (1.0, 3.0));
         assert_eq!(spread(&[]), (0.0, 0.0));
+        assert_eq!(spread(&[-3.0, -1.0]), (-3.0, -1.0), "a price may be below zero");
     }
 
     #[test]

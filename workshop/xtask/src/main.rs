@@ -7,7 +7,7 @@
 //! | `test [--without NAME] [SUITE…]` | `setup`, one build, every suite, within the time budget |
 //! | `threats` | writes `docs/threats.md` from the names of the tests |
 //! | `bench peers [--json] [--quick]` | Portcullis beside Envoy, HAProxy, nginx and a plain relay |
-//! | `bench idle` | start to ready, memory at rest, memory of a waiting connection |
+//! | `bench WHAT` | the other measurements: `bench` alone lists them |
 //!
 //! Every step prints a line with its wall time. Nothing asks; nothing is written outside `target/`.
 //!
@@ -35,7 +35,7 @@ usage: cargo xtask setup [--without NAME]…
        cargo xtask test  [--without NAME]… [--spent SECONDS] [SUITE…]
        cargo xtask threats
        cargo xtask bench peers [--json] [--quick] [--work NAME]… [--system NAME]…
-       cargo xtask bench idle [--quick] [--system NAME]…";
+       cargo xtask bench overload|floods|idle|journal|loss|price|instructions|reload [--quick] …";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::Outcome;
+use crate::goal::words;
 use crate::load::{self, Found, Pace, Shape, Target};
 use crate::plan::Work;
 use crate::rounds::say;
@@ -110,6 +111,6 @@ fn figures(pairs: &[Pair]) -> Value {
         "success": (success * 10_000.0).round() / 10_000.0, "p99_quiet_ms": round(quiet),
         "p99_ms": round(flood), "p99_ratio": round(ratio), "load_core_busy": round(busy),
         "counts": busy < TOO_BUSY, "attacker_sent": pairs.iter().map(|pair| pair.sent).sum::<u64>(),
-        "verdict": if met { "met" } else { "not met" },
+        "verdict": words(met, busy < TOO_BUSY),
     })
 }
