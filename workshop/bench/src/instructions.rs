@@ -1,8 +1,8 @@
 //! `bench instructions`: how many instructions the edge process takes for a request, counted by callgrind.
 //!
 //! The edge runs under valgrind, started by the supervisor as ever: a script with its name stands beside a copy of the
-//! product. Two runs with different numbers of requests are compared, so that start and end cancel out. Counts repeat to
-//! about a part in a hundred on any machine, however noisy: differences that time cannot show can be seen here.
+//! product. Two runs with different numbers of requests are compared, so that start and end cancel out. Two brief counts were
+//! 1.3 % apart on a busy machine, where times of the same chain were 20 % apart: smaller differences can be seen here.
 //!
 //! Valgrind shows a processor without AVX-512 and the like, and AWS-LC asks the processor what it has, so nothing has to be
 //! masked; its cryptography counts as the AVX2 variants do. The kernel's part is not counted.
