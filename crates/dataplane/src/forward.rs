@@ -177,7 +177,7 @@ fn identify_to_service(core: &Core, facts: &Facts, fields: &mut HeaderMap, now: 
     let about = (&*facts.principal, &facts.fingerprint);
     let token = tokens.token(&minter, about, &facts.route.service.name, now.wall);
     let token = token.map_err(|_| Refusal::new(Reason::Unavailable, "no internal token could be minted"))?;
-    let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+    let value = HeaderValue::try_from(["Bearer ", token.expose().as_str()].concat());
     let mut value =
         value.map_err(|_| Refusal::new(Reason::Unavailable, "the internal token is no header value"))?;
     value.set_sensitive(true);
@@ -206,8 +206,8 @@ fn target(facts: &Facts, path: &NormalPath, query: Option<&str>) -> Result<PathA
     let path = rewritten.as_deref().unwrap_or(path.as_str());
     let path = if path.is_empty() { "/" } else { path };
     let text = match query {
-        Some(query) => format!("{path}?{query}"),
+        Some(query) => [path, "?", query].concat(),
         None => path.to_owned(),
     };
-    text.parse().map_err(|_| Refusal::new(Reason::MalformedRequest, "the target is no origin-form"))
+    text.try_into().map_err(|_| Refusal::new(Reason::MalformedRequest, "the target is no origin-form"))
 }

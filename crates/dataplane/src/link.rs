@@ -15,8 +15,11 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
-/// Between two attempts to connect.
-const AGAIN: Duration = Duration::from_millis(200);
+/// Between two attempts to connect: short at first, since at the start *control* binds its socket a moment later than
+/// the edge looks for it.
+const SOON: Duration = Duration::from_millis(5);
+/// Between two attempts when *control* is away for longer.
+const LATER: Duration = Duration::from_millis(200);
 
 /// Frames that wait on either side.
 const WAITING: usize = 64;
@@ -32,6 +35,8 @@ pub(crate) struct Link {
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
+    #[error("nobody listens")]
+    Away(#[source] std::io::Error),
     #[error("the socket failed")]
     Io(#[from] std::io::Error),
     #[error("the other end does not speak this link")]
@@ -54,9 +59,13 @@ async fn run(
     to_edge: mpsc::Sender<ToEdge>,
     mut from_edge: mpsc::Receiver<FromEdge>,
 ) {
+    let mut pause = SOON;
     while !to_edge.is_closed() {
-        let _ = once(&path, &hello, &to_edge, &mut from_edge).await;
-        tokio::time::sleep(AGAIN).await;
+        pause = match once(&path, &hello, &to_edge, &mut from_edge).await {
+            Err(Broken::Away(_)) => (pause * 2).min(LATER),
+            _ => SOON,
+        };
+        tokio::time::sleep(pause).await;
         // What was said to nobody is out of date; the next link begins with a hello.
         while from_edge.try_recv().is_ok() {}
     }
@@ -68,7 +77,7 @@ async fn once(
     to_edge: &mpsc::Sender<ToEdge>,
     from_edge: &mut mpsc::Receiver<FromEdge>,
 ) -> Result<(), Broken> {
-    let (reader, mut writer) = UnixStream::connect(path).await?.into_split();
+    let (reader, mut writer) = UnixStream::connect(path).await.map_err(Broken::Away)?.into_split();
     send(&mut writer, &FromEdge::Hello(hello.clone())).await?;
     let reading = read(reader, to_edge);
     let writing = async {
