@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use portcullis_testkit::ca::ClientAuth;
 use portcullis_testkit::launch::free_port;
@@ -18,6 +18,7 @@ use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::admin::Admin;
 use crate::book;
 
 /// The host that the gateway's first certificate is for.
@@ -33,7 +34,8 @@ pub const KEYS: &str = "/.well-known/portcullis/jwks.json";
 
 /// How long a gateway may take to be ready, and a record to be written.
 const PATIENCE: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(10);
+/// What the edge prints when its listeners are there.
+const SERVES: &str = "the edge serves";
 
 /// What stands around a gateway: its folder, authorities, issuers and upstreams.
 pub struct Kit {
@@ -72,6 +74,8 @@ pub struct Gateway {
     kit: Kit,
     address: SocketAddr,
     running: Running,
+    /// How often the edge has been waited for.
+    starts: usize,
 }
 
 impl Deref for Gateway {
@@ -242,7 +246,7 @@ impl Builder {
         put(config.kit.path(), "portcullis.yaml", &format!("{:#}", config.config));
         let file = config.kit.path().join("portcullis.yaml");
         let running = Launch::program(program()).arg("up").arg("--with-parent").arg("-c").arg(file);
-        Gateway { kit: config.kit, address, running: running.start() }
+        Gateway { kit: config.kit, address, running: running.start(), starts: 0 }
     }
 }
 
@@ -273,18 +277,48 @@ impl Gateway {
         &mut self.running
     }
 
-    /// Waits until the key set of its internal tokens is served over TLS.
+    /// Waits until the edge has said that it serves: once more often than at the last call.
     ///
     /// # Panics
-    /// If it is not in time, or the process has ended.
+    /// If it has not in time, or the process has ended.
     pub fn wait_ready(&mut self) {
-        let (address, config) = (self.address, self.kit.edge_ca.client_config(None, &["http/1.1"]));
-        self.running.wait_until("a gateway that serves", PATIENCE, |_| {
-            std::net::TcpStream::connect_timeout(&address, POLL).ok()?;
-            let mut conn = RawConn::tls(address, HOST, Arc::clone(&config)).ok()?;
-            let answer = conn.exchange(format!("GET {KEYS} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
-            (answer.status == 200).then_some(())
+        self.starts += 1;
+        let starts = self.starts;
+        self.running.wait_until("an edge that serves", PATIENCE, |running| {
+            (running.output().matches(SERVES).count() >= starts).then_some(())
         });
+    }
+
+    /// The process of a role (`edge`, `control`), from the supervisor's own words.
+    ///
+    /// # Panics
+    /// If it was never started.
+    #[must_use]
+    pub fn role(&self, role: &str) -> u32 {
+        let mark = format!("role=`{role}` is=`");
+        let output = self.output();
+        let started = output.lines().rfind(|l| l.contains("started") && l.contains(&mark));
+        let id = started.and_then(|line| line.split(&mark).nth(1)?.split('`').next()?.parse().ok());
+        id.unwrap_or_else(|| panic!("no `{role}` in:\n{output}"))
+    }
+
+    /// Its admin socket.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::at(&self.path().join("state/admin.sock"))
+    }
+
+    /// Changes the configuration on disk in one step, as an editor of care does.
+    ///
+    /// # Panics
+    /// If the file cannot be read or written.
+    pub fn rewrite(&self, change: impl FnOnce(&mut Value)) {
+        let path = self.path().join("portcullis.yaml");
+        let text = std::fs::read_to_string(&path).expect("our own file");
+        let mut config: Value = serde_json::from_str(&text).expect("our own JSON");
+        change(&mut config);
+        put(self.path(), "next.yaml", &format!("{config:#}"));
+        std::fs::rename(self.path().join("next.yaml"), path).expect("our own folder");
     }
 
     /// An HTTP/1.1 connection without a client certificate.
@@ -369,14 +403,9 @@ impl Gateway {
     /// If there is none in time.
     #[must_use]
     pub fn record(&self, what: &str, found: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + Duration::from_secs(5);
-        loop {
-            if let Some(record) = self.records().into_iter().find(|record| found(record)) {
-                return record;
-            }
-            assert!(Instant::now() < end, "no record of {what} in:\n{}", self.output());
-            std::thread::sleep(POLL);
-        }
+        let found = |_: &Running| self.records().into_iter().find(|record| found(record));
+        let found = self.running.within(Duration::from_secs(5), found);
+        found.unwrap_or_else(|| panic!("no record of {what} in:\n{}", self.output()))
     }
 
     /// The record that ends the request with this id (the header `x-request-id` of its answer).

@@ -16,10 +16,13 @@
     reason = "a test that cannot be set up must stop with a clear message; nothing here is linked into the product"
 )]
 
+pub mod admin;
 mod book;
 pub mod gateway;
+pub mod kernel;
 pub mod puppet;
 
+pub use admin::Admin;
 pub use book::plaintext;
 pub use gateway::{Builder, Gateway, Kit};
 pub use puppet::Puppet;

@@ -10,6 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+/// How long the next head may take, and how long one part of an answer waits behind the other.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BETWEEN: Duration = Duration::from_millis(15);
+
 type Say = dyn Fn(&str) -> Vec<Vec<u8>> + Send;
 
 struct Shared {
@@ -88,7 +92,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+    let _ = stream.set_read_timeout(Some(PATIENCE));
     let _ = stream.set_nodelay(true);
     while let Some(head) = read_head(&mut stream) {
         lock(&shared.heads).push(head.clone());
@@ -98,9 +102,18 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
                 return;
             }
             // Each part in a segment of its own, so that the reader sees them one by one.
-            thread::sleep(Duration::from_millis(15));
+            if !goes_on(&stream) {
+                return;
+            }
         }
     }
+}
+
+/// Listens for a moment without taking anything: false once the peer has closed.
+fn goes_on(stream: &TcpStream) -> bool {
+    let listened = stream.set_read_timeout(Some(BETWEEN)).and_then(|()| stream.peek(&mut [0]));
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    !matches!(listened, Ok(0))
 }
 
 /// The head, and the body of the length that it announces read and dropped.

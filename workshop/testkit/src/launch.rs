@@ -1,21 +1,24 @@
 //! Starts real programs, waits until they are ready, and never leaves one behind.
 //!
+//! Waiting is for the kernel's own events: the log has grown (inotify(7)), the process has ended (pidfd_open(2)).
+//!
 //! INVARIANT: a process started here is killed and reaped, by its own id, when its [`Running`] is dropped.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tempfile::TempDir;
 
 use crate::conn::find;
-
-const POLL: Duration = Duration::from_millis(5);
 
 /// A program about to be started.
 pub struct Launch {
@@ -27,6 +30,8 @@ pub struct Launch {
 pub struct Running {
     name: String,
     child: Child,
+    /// Readable once the process has ended.
+    end: OwnedFd,
     log: PathBuf,
     _dir: TempDir,
 }
@@ -65,7 +70,7 @@ impl Launch {
 
     /// Its working directory.
     #[must_use]
-    pub fn dir(mut self, dir: impl AsRef<std::path::Path>) -> Self {
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.command.current_dir(dir);
         self
     }
@@ -82,7 +87,8 @@ impl Launch {
         let err = out.try_clone().expect("one more descriptor");
         let child = self.command.stdout(out).stderr(err).spawn();
         let child = child.unwrap_or_else(|e| panic!("cannot start `{}`: {e}", self.name));
-        Running { name: self.name, child, log, _dir: dir }
+        let end = pid(&child).map(|pid| pidfd_open(pid, PidfdFlags::empty()).expect("our own child"));
+        Running { name: self.name, child, end: end.expect("a process id"), log, _dir: dir }
     }
 
     /// Runs it to its end: status and everything it printed.
@@ -116,7 +122,7 @@ impl Running {
     ///
     /// # Panics
     /// If the line has not come within `limit`, or the program has ended.
-    pub fn wait_for_line(&mut self, text: &str, limit: Duration) -> String {
+    pub fn wait_for_line(&self, text: &str, limit: Duration) -> String {
         self.wait_until(&format!("a line with {text:?}"), limit, |running| {
             let output = running.output();
             let at = find(output.as_bytes(), text.as_bytes())?;
@@ -126,42 +132,44 @@ impl Running {
         })
     }
 
-    /// Waits until something accepts connections there.
+    /// Waits until `ready` finds a value in the output. It is asked again whenever there is more of it.
     ///
     /// # Panics
-    /// If nothing does within `limit`, or the program has ended.
-    pub fn wait_for_port(&mut self, address: SocketAddr, limit: Duration) {
-        self.wait_until(&format!("a listener on {address}"), limit, |_| {
-            TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok().map(drop)
-        });
+    /// If it finds none within `limit`, or before the program ended.
+    pub fn wait_until<T>(&self, what: &str, limit: Duration, ready: impl Fn(&Self) -> Option<T>) -> T {
+        self.within(limit, ready).unwrap_or_else(|| {
+            let how = if self.has_ended() { "ended before" } else { "ran on without" };
+            panic!("`{}` {how} {what}, in {limit:?}:\n{}", self.name, self.output())
+        })
     }
 
-    /// Waits until `ready` gives a value.
-    ///
-    /// # Panics
-    /// If it gives none within `limit`, or the program has ended.
-    pub fn wait_until<T>(&mut self, what: &str, limit: Duration, ready: impl Fn(&Self) -> Option<T>) -> T {
+    /// The same, for who has more to say when there is none.
+    pub fn within<T>(&self, limit: Duration, ready: impl Fn(&Self) -> Option<T>) -> Option<T> {
+        let grown = watch(&self.log);
         let end = Instant::now() + limit;
         loop {
-            if let Some(value) = ready(self) {
-                return value;
+            // Asked before the question, so that what is said last is not missed.
+            let last = self.has_ended() || Instant::now() >= end;
+            let found = ready(self);
+            if found.is_some() || last {
+                return found;
             }
-            if let Ok(Some(status)) = self.child.try_wait() {
-                panic!("`{}` ended with {status} before {what}:\n{}", self.name, self.output());
-            }
-            assert!(
-                Instant::now() < end,
-                "`{}` had not shown {what} after {limit:?}:\n{}",
-                self.name,
-                self.output()
-            );
-            thread::sleep(POLL);
+            let left = end.saturating_duration_since(Instant::now());
+            wait(&mut [PollFd::new(&grown, PollFlags::IN), PollFd::new(&self.end, PollFlags::IN)], left);
+            let mut heard = [0; 4096];
+            while rustix::io::read(&grown, &mut heard).is_ok_and(|n| n > 0) {}
         }
+    }
+
+    /// Whether the process has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        wait(&mut [PollFd::new(&self.end, PollFlags::IN)], Duration::ZERO)
     }
 
     /// Sends a signal to this process and no other.
     pub fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+        if let Some(pid) = pid(&self.child) {
             let _ = kill_process(pid, signal);
         }
     }
@@ -185,14 +193,8 @@ impl Running {
 
     /// Its status once it has ended, waiting for up to `limit`.
     pub fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
-        let end = Instant::now() + limit;
-        while Instant::now() < end {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
-            }
-            thread::sleep(POLL);
-        }
-        None
+        wait(&mut [PollFd::new(&self.end, PollFlags::IN)], limit);
+        self.child.try_wait().ok().flatten()
     }
 }
 
@@ -205,6 +207,24 @@ impl Drop for Running {
             eprintln!("--- what `{}` printed ---\n{}\n---", self.name, &output[from..]);
         }
     }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+}
+
+/// Readable when the file has grown since it was last read.
+fn watch(log: &Path) -> OwnedFd {
+    let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
+    let grown = inotify::init(flags).expect("one more descriptor");
+    inotify::add_watch(&grown, log, inotify::WatchFlags::MODIFY).expect("our own file");
+    grown
+}
+
+/// Waits until one of them is ready, for up to `limit`; whether one is.
+fn wait(fds: &mut [PollFd<'_>], limit: Duration) -> bool {
+    let limit = Timespec::try_from(limit).expect("a short time");
+    poll(fds, Some(&limit)).is_ok_and(|ready| ready > 0)
 }
 
 /// A port of 127.0.0.1 that was free a moment ago, for programs that cannot be told to take port 0.
@@ -225,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_line_is_awaited_and_the_process_dies_with_its_owner() {
-        let mut running = Launch::program("/bin/sh").args(["-c", "echo is ready; exec sleep 60"]).start();
+        let running = Launch::program("/bin/sh").args(["-c", "echo is ready; exec sleep 60"]).start();
         assert_eq!(running.wait_for_line("ready", Duration::from_secs(5)), "is ready");
         let stat = format!("/proc/{}/stat", running.id());
         assert!(fs::exists(&stat).unwrap());

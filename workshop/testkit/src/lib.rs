@@ -31,6 +31,7 @@ pub mod launch;
 pub mod scripted;
 pub mod tools;
 pub mod upstream;
+pub mod wait;
 mod websocket;
 
 pub use answer::Answer;
@@ -43,3 +44,4 @@ pub use launch::{Launch, Running};
 pub use scripted::{ScriptedUpstream, Step};
 pub use tools::{counterpart, tool};
 pub use upstream::{Behaviour, Reply, Seen, Upstream};
+pub use wait::eventually;

@@ -22,8 +22,6 @@ pub enum Step {
     ReadBytes(usize),
     /// Writes exactly these bytes.
     Send(Vec<u8>),
-    /// Does nothing for a while, as a slow upstream does.
-    Wait(Duration),
     /// Reads until the peer closes.
     ReadToClose,
 }
@@ -150,10 +148,6 @@ impl Recorder<'_> {
     fn play(&mut self, stream: &mut dyn Duplex, step: &Step) -> std::io::Result<()> {
         match step {
             Step::Send(bytes) => stream.write_all(bytes).and_then(|()| stream.flush()),
-            Step::Wait(span) => {
-                thread::sleep(*span);
-                Ok(())
-            }
             Step::ReadPast(needle) => self.read(stream, |got| find(got, needle).map(|at| at + needle.len())),
             Step::ReadBytes(count) => self.read(stream, |got| (got.len() >= *count).then_some(*count)),
             Step::ReadToClose => self.read(stream, |_| None),

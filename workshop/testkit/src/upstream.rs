@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
+
+use crate::conn::PATIENCE;
 
 /// What an [`Upstream`] does with a request.
 #[derive(Clone, Debug)]
@@ -89,6 +91,8 @@ impl Seen {
 struct Shared {
     behaviour: Mutex<Behaviour>,
     seen: Mutex<Vec<Seen>>,
+    /// Told of each request that came.
+    came: Condvar,
 }
 
 /// The server; it stops when this is dropped.
@@ -126,6 +130,17 @@ impl Upstream {
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.shared.seen).clone()
+    }
+
+    /// Waits until that many requests have come.
+    ///
+    /// # Panics
+    /// If fewer have come within [`PATIENCE`].
+    pub fn wait_for(&self, count: usize) {
+        let few = |seen: &mut Vec<Seen>| seen.len() < count;
+        let seen = self.shared.came.wait_timeout_while(lock(&self.shared.seen), PATIENCE, few);
+        let seen = seen.unwrap_or_else(PoisonError::into_inner).0;
+        assert!(seen.len() >= count, "only {} of {count} requests came", seen.len());
     }
 
     /// Forgets what came so far and gives it back.
@@ -236,6 +251,7 @@ fn remember(shared: &Shared, request: &Request<Incoming>, body: Bytes, trailers:
         body,
         trailers,
     });
+    shared.came.notify_all();
 }
 
 fn target(request: &Request<Incoming>) -> String {

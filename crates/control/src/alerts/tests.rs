@@ -181,34 +181,26 @@ fn a_real_alertmanager_takes_our_alerts() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("starts");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let shown = runtime.block_on(async {
-        let office = Office::with(Arc::new(SystemClock::default()));
-        let base = format!("http://127.0.0.1:{port}");
-        let (_plans, planned) = watch::channel(plan(&format!("alerts: {{ alertmanager: [\"{base}\"] }}")));
-        let (changes, heard) = mpsc::channel(16);
-        let outbound: Arc<dyn Outbound> = Arc::new(NetOutbound::new(Arc::clone(&office.desk.clock)));
-        let task =
-            tokio::spawn(Delivery::new(Arc::clone(&outbound), office.desk.clone()).run(heard, planned));
-        let now = SystemClock::default().now().wall;
-        let alert = AlertChange { since: now, at: now, ..change("edge-7", AlertState::Firing) };
-        changes.send(alert).await.expect("heard");
-        let url = Url::parse(&format!("{base}/api/v2/alerts")).expect("an address");
-        let ask = Ask { url, sent: Sent::Get, roots: None, loopback: Loopback::Allowed, most: 1 << 20 };
-        let shown = timeout(secs(30), async {
-            loop {
-                let body = outbound.send(ask.clone()).await.unwrap_or_default();
-                if body.starts_with(b"[{") {
-                    return String::from_utf8(body.to_vec()).expect("JSON");
-                }
-                sleep(Duration::from_millis(50)).await;
-            }
-        });
-        let shown = shown.await;
-        drop(changes);
-        task.await.expect("ends");
-        shown
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let office = Office::with(Arc::new(SystemClock::default()));
+    let base = format!("http://127.0.0.1:{port}");
+    let (_plans, planned) = watch::channel(plan(&format!("alerts: {{ alertmanager: [\"{base}\"] }}")));
+    let (changes, heard) = mpsc::channel(16);
+    let outbound: Arc<dyn Outbound> = Arc::new(NetOutbound::new(Arc::clone(&office.desk.clock)));
+    let task = Delivery::new(Arc::clone(&outbound), office.desk.clone()).run(heard, planned);
+    let task = runtime.spawn(task);
+    let now = SystemClock::default().now().wall;
+    let alert = AlertChange { since: now, at: now, ..change("edge-7", AlertState::Firing) };
+    runtime.block_on(changes.send(alert)).expect("heard");
+    let url = Url::parse(&format!("{base}/api/v2/alerts")).expect("an address");
+    let ask = Ask { url, sent: Sent::Get, roots: None, loopback: Loopback::Allowed, most: 1 << 20 };
+    let shown = portcullis_testkit::wait::within(secs(30), || {
+        let body = runtime.block_on(outbound.send(ask.clone())).unwrap_or_default();
+        body.starts_with(b"[{").then(|| String::from_utf8(body.to_vec()).expect("JSON"))
     });
+    drop(changes);
+    runtime.block_on(task).expect("ends");
     let _ = child.kill().and_then(|()| child.wait());
     let shown = shown.expect("shown in time");
     for part in [

@@ -2,11 +2,11 @@
 
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis_e2e::Gateway;
 use portcullis_e2e::gateway::HOST;
-use portcullis_testkit::RawConn;
+use portcullis_testkit::{RawConn, eventually};
 use serde_json::{Value, json};
 
 use crate::ask::{get, id, nothing_arrived, refused, request};
@@ -41,20 +41,14 @@ fn f1_nothing_of_administration_is_on_the_public_listener() {
 #[test]
 fn f7_nothing_listens_before_there_is_a_policy_and_the_first_answer_is_a_refusal() {
     let gateway = Gateway::builder().launch();
-    let end = Instant::now() + Duration::from_secs(20);
     let config = gateway.client(None, "http/1.1");
-    let mut answers = 0;
-    while answers < 3 {
-        assert!(Instant::now() < end, "{}", gateway.output());
-        if TcpStream::connect_timeout(&gateway.address(), Duration::from_millis(50)).is_err() {
-            std::thread::sleep(Duration::from_millis(1));
-            continue;
-        }
+    let dial = || TcpStream::connect_timeout(&gateway.address(), Duration::from_millis(50)).ok();
+    drop(eventually(Duration::from_secs(20), "listener", dial));
+    for _ in 0..3 {
         let mut conn =
             RawConn::tls(gateway.address(), HOST, config.clone()).expect("who listens can shake hands");
         let answer = conn.exchange(format!("GET /orders/7 HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
         assert_eq!(answer.status, 401, "{answer:?}");
-        answers += 1;
     }
     nothing_arrived(&gateway);
 }

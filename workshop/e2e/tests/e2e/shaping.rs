@@ -74,11 +74,7 @@ fn a_cap_of_two_in_flight_refuses_the_third_and_gives_places_back() {
     for conn in &mut held {
         conn.send(request("GET", "/pair", &anna, "X-Upstream: delay=1500\r\n"));
     }
-    let end = std::time::Instant::now() + Duration::from_secs(5);
-    while gateway.plain.seen().len() < 2 {
-        assert!(std::time::Instant::now() < end);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    gateway.plain.wait_for(2);
     let answer = get(&gateway, "/pair", &anna);
     refused(&gateway, &answer, 429, "too-many-concurrent");
     for conn in &mut held {
