@@ -24,6 +24,7 @@ use portcullis_net::serve::{self, Ended};
 use portcullis_net::tls::{ConnectionFacts, ServerStream};
 use portcullis_telemetry::coalesce::Coalesce;
 use portcullis_telemetry::journal::Recorder;
+use portcullis_telemetry::metrics::{CoreLabel, Gauge};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -65,10 +66,13 @@ impl Worker {
         let pool = Pool::new(settings, Arc::clone(&self.shared.clock));
         let core = Rc::new(Core::new(self.shared, self.recorder, pool, self.sizes));
         let handshakes = CoreHandshakes::new(self.handshakes);
+        let label = CoreLabel::new(core.recorder.worker());
+        let open = core.shared.metrics.all().core_connections.at(&label);
         for (listener, seat) in self.listeners {
             let listener = listener.for_core(seat)?;
             let (core, caps) = (Rc::clone(&core), Arc::clone(&self.caps));
-            let door = Door { core, caps, handshakes: handshakes.clone(), drain: self.drain.clone() };
+            let (handshakes, drain) = (handshakes.clone(), self.drain.clone());
+            let door = Door { core, caps, handshakes, drain, open: open.clone() };
             tokio::task::spawn_local(accept(door, listener));
         }
         let mut beat = tokio::time::interval(Duration::from_secs(1));
@@ -95,6 +99,8 @@ struct Door {
     caps: Arc<SourceCaps>,
     handshakes: CoreHandshakes,
     drain: Drain,
+    /// How many connections the core has.
+    open: Gauge,
 }
 
 async fn accept(mut door: Door, mut listener: CoreListener) {
@@ -115,11 +121,13 @@ async fn connection(door: Door, accepted: listen::Connection) {
     let metrics = Arc::clone(door.core.shared.metrics.all());
     metrics.connections.inc();
     metrics.connections_open.inc();
+    door.open.inc();
     let source = accepted.peer.ip();
     if let Err(End { class, fault }) = serve_connection(&door, accepted).await {
         door.core.shared.metrics.rejected(fault);
         note(&door.core, source, class, fault);
     }
+    door.open.dec();
     metrics.connections_open.dec();
 }
 

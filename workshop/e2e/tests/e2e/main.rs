@@ -18,6 +18,7 @@ mod clients;
 mod exhaustion;
 mod framing;
 mod identity;
+mod load;
 mod operation;
 mod processes;
 mod reading;
