@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portcullis_e2e::Gateway;
 use portcullis_testkit::{Launch, counterpart};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const HOST: &str = "api.test.example";
 /// What the upstream is asked to answer with: an echo would show it the internal token, and be cut.
@@ -53,6 +53,54 @@ fn ss028_11_3_3a_curl_is_refused_below_tls_1_2() {
     let curl = Launch::program(&curl).args(["-sS", "--cacert", &root, "--tls-max", "1.1", "--tlsv1.0"]);
     let curl = curl.args(["--resolve", &format!("{HOST}:{port}:127.0.0.1")]);
     assert!(!finish(curl.arg(format!("https://{HOST}:{port}/public"))).0);
+}
+
+/// One finding of testssl.
+fn found(findings: &[Value], id: &str) -> String {
+    let finding = findings.iter().find(|f| f["id"] == id);
+    finding
+        .and_then(|f| f["finding"].as_str())
+        .unwrap_or_else(|| panic!("no {id} in {findings:?}"))
+        .to_owned()
+}
+
+#[test]
+fn d8_ss028_11_3_3a_testssl_finds_tls_1_2_and_1_3_with_aead_and_ecdhe_and_nothing_else() {
+    let Some(testssl) = counterpart("testssl") else { return };
+    let gateway = Gateway::start();
+    let file = gateway.path().join("testssl.json");
+    let words = ["--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--ip", "127.0.0.1"];
+    let testssl = Launch::program(testssl).args(words).arg("--jsonfile").arg(&file);
+    // Protocols, cipher suites by strength, forward secrecy and curves, renegotiation, compression.
+    let testssl =
+        testssl.args(["-p", "-s", "-f", "-R", "-C"]).arg(format!("127.0.0.1:{}", gateway.address().port()));
+    let (_, output) = testssl.finish(Duration::from_secs(240));
+    let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}: {output}"));
+    let findings: Vec<Value> = serde_json::from_str(&text).unwrap();
+    for id in ["SSLv2", "SSLv3", "TLS1", "TLS1_1"] {
+        assert_eq!(found(&findings, id), "not offered", "{id}");
+    }
+    assert_eq!(
+        (found(&findings, "TLS1_2").as_str(), found(&findings, "TLS1_3").as_str()),
+        ("offered", "offered with final")
+    );
+    // `AVERAGE` is CBC and what has no forward secrecy; `STRONG` is AEAD with forward secrecy.
+    for id in ["NULL", "aNULL", "EXPORT", "LOW", "3DES_IDEA", "AVERAGE"] {
+        assert_eq!(found(&findings, &format!("cipherlist_{id}")), "not offered", "{id}");
+    }
+    assert_eq!(found(&findings, "cipherlist_STRONG"), "offered");
+    let suites = found(&findings, "PFS_ciphers");
+    let good = |s: &str| {
+        (s.starts_with("TLS_") || s.starts_with("ECDHE-")) && (s.contains("GCM") || s.contains("POLY1305"))
+    };
+    assert!(suites.split_whitespace().count() >= 5 && suites.split_whitespace().all(good), "{suites}");
+    let curves = found(&findings, "PFS_ECDHE_curves");
+    assert!(
+        curves.split_whitespace().all(|c| ["prime256v1", "secp384r1", "X25519"].contains(&c)),
+        "{curves}"
+    );
+    assert_eq!(found(&findings, "secure_client_renego"), "not vulnerable");
+    assert_eq!(found(&findings, "CRIME_TLS"), "not vulnerable");
 }
 
 #[test]
@@ -132,7 +180,7 @@ fn a7_grpcio_gets_its_trailers_and_a_refusal_that_it_understands() {
         Launch::program("python3").env("PYTHONPATH", &site).arg(path)
     };
     let port = portcullis_testkit::launch::free_port();
-    let mut server = python("server.py", GRPC_SERVER).arg(port.port().to_string()).start();
+    let server = python("server.py", GRPC_SERVER).arg(port.port().to_string()).start();
     server.wait_for_line("port", PATIENCE);
     let mut upstream = portcullis_e2e::plaintext(port);
     upstream["protocol"] = json!("http2");
