@@ -15,6 +15,7 @@
 
 pub mod crossing;
 pub mod files;
+pub mod fuzzing;
 pub mod plan;
 pub mod reload;
 pub mod schema;

@@ -1,6 +1,7 @@
 //! The room as a whole: the example loads, everything wrong is told at once, nothing panics, no secret shows.
 
 mod broken;
+mod corpus;
 mod example;
 mod hostile;
 mod laws;

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use crate::jws::Jws;
 use crate::testing::name;
-use crate::{Algorithm, INTERNAL_PREFIX, KeyRules, KeySet, KeySetFault};
+use crate::{Algorithm, INTERNAL_PREFIX, KeyRules, KeySet, KeySetFault, fuzzing};
+
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../workshop/vectors");
 
 fn read(file: &str) -> Value {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../workshop/vectors/jose");
-    let text = std::fs::read_to_string(Path::new(folder).join(file)).expect("a vector file");
+    let text = std::fs::read_to_string(Path::new(VECTORS).join("jose").join(file)).expect("a vector file");
     serde_json::from_str(&text).expect("JSON")
 }
 
@@ -97,6 +98,7 @@ fn the_worked_examples_of_rfc_7520_and_rfc_8037() {
         ("4_6.protecting_specific_header_fields", false),
         ("4_7.protecting_content_only", false),
         ("rfc7797", false),
+        ("rfc7797.example", false),
     ];
     for (file, want) in table {
         let example = read(&format!("cookbook/{file}.json"));
@@ -130,5 +132,113 @@ fn c13_the_private_keys_of_rfc_7520_are_refused_as_a_set() {
 fn no_vector_looks_like_an_internal_token() {
     for file in ["wycheproof/json_web_signature_test.json", "wycheproof/json_web_encryption_test.json"] {
         assert!(!read(file).to_string().contains(INTERNAL_PREFIX));
+    }
+}
+
+/// The worked examples of encryption, each in every serialisation that its file has: none is an access token.
+#[test]
+fn c1_the_encrypted_examples_of_rfc_7520_and_rfc_8037_are_no_access_tokens() {
+    let folder = Path::new(VECTORS).join("jose/cookbook");
+    let is_encrypted =
+        |name: &str| name.starts_with("5_") || name.starts_with("6.") || name == "curve25519.ecdh-es.json";
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("kept") {
+        let name = entry.expect("an entry").file_name().into_string().expect("text");
+        if !is_encrypted(&name) {
+            continue;
+        }
+        let example = read(&format!("cookbook/{name}"));
+        let mut tokens = Vec::new();
+        outputs(&example, &mut tokens);
+        // The file of nesting has a signed token inside its encrypted one; that one is good.
+        tokens.retain(|token| token.matches('.').count() == 4 || token.contains("\"ciphertext\""));
+        assert!(!tokens.is_empty(), "{name}");
+        for token in tokens {
+            // Where the key is a password there is none in the file; any key will do then.
+            for key in keys(&example).into_iter().chain([read("cookbook/3_3.rsa_public_key.json")]) {
+                assert!(!accepted_by_any(&json!({ "keys": [key] }), &token), "{name}: {token}");
+            }
+            fuzzing::jws(token.as_bytes());
+            count += 1;
+        }
+    }
+    assert_eq!(count, ENCRYPTED);
+}
+
+/// The tokens of all those examples.
+const ENCRYPTED: usize = 40;
+
+/// Everything in an example that stands where a token stands.
+fn outputs(value: &Value, found: &mut Vec<String>) {
+    let Some(members) = value.as_object() else { return };
+    for (name, value) in members {
+        match name.as_str() {
+            "compact" | "json" | "json_flat" => {
+                found.push(value.as_str().map_or(value.to_string(), str::to_owned))
+            }
+            _ => outputs(value, found),
+        }
+    }
+}
+
+/// Every key in an example, whatever it is for; what is private is left out, so that the set is read.
+fn keys(example: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut open = vec![example];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(members) if members.contains_key("kty") => {
+                let mut key = members.clone();
+                ["d", "p", "q", "dp", "dq", "qi"].iter().for_each(|private| drop(key.remove(*private)));
+                found.push(Value::Object(key));
+            }
+            Value::Object(members) => open.extend(members.values()),
+            Value::Array(values) => open.extend(values),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// A bundle of another trust domain is a key set for us. A key without an id is read; it is found only where it is alone.
+#[test]
+fn c1_spiffe_key_sets() {
+    let table = [("jwks_valid_1", Some(1)), ("jwks_valid_2", Some(2)), ("jwks_missing_kid", Some(2))];
+    for (file, want) in table {
+        let text =
+            std::fs::read(Path::new(VECTORS).join(format!("spiffe/bundles/{file}.json"))).expect("kept");
+        let rules = KeyRules { algorithms: BTreeSet::from(Algorithm::ALL) };
+        let got = KeySet::parse(&text, &rules).ok().map(|set| set.usable());
+        assert_eq!(got, want, "{file}");
+    }
+}
+
+/// The fuzz targets without a fuzzer: over the kept corpus, and over cuts and changes of it.
+#[test]
+fn the_laws_of_tokens_hold_for_the_corpus_and_for_pieces_of_it() {
+    type Target = (&'static str, fn(&[u8]), usize);
+    let scrub = |bytes: &[u8]| assert!(fuzzing::scrub(bytes), "two scans disagree on {bytes:?}");
+    let targets: [Target; 4] = [
+        ("jws", fuzzing::jws, 15),
+        ("key_set", fuzzing::key_set, 15),
+        ("key_set", fuzzing::claims, 15),
+        ("scrub", scrub, 6),
+    ];
+    for (name, body, least) in targets {
+        let folder = Path::new(VECTORS).join("corpus/token").join(name);
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).expect("kept").map(|e| e.expect("an entry").path()).collect();
+        paths.sort();
+        assert!(paths.len() >= least, "{name} has a corpus");
+        for path in paths {
+            let bytes = std::fs::read(&path).expect("readable");
+            body(&bytes);
+            for at in (0..bytes.len()).step_by(1 + bytes.len() / 64) {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << (at % 8);
+                body(&changed);
+                body(&bytes[..at]);
+            }
+        }
     }
 }

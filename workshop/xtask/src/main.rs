@@ -5,6 +5,7 @@
 //! | `setup [--without NAME]` | brings the programs that tests and benchmarks talk to, under `target/tools` |
 //! | `check` | formatting, lints, rooms, supply chain, sizes, documents |
 //! | `test [--without NAME] [SUITE…]` | `setup`, one build, every suite, within the time budget |
+//! | `fuzz [SECONDS]` | builds every fuzz target and runs each for that long |
 //! | `threats` | writes `docs/threats.md` from the names of the tests |
 //! | `bench peers [--json] [--quick]` | Portcullis beside Envoy, HAProxy, nginx and a plain relay |
 //! | `bench WHAT` | the other measurements: `bench` alone lists them |
@@ -18,6 +19,7 @@
 mod bench;
 mod check;
 mod fault;
+mod fuzz;
 mod metadata;
 mod run;
 mod setup;
@@ -33,6 +35,7 @@ const USAGE: &str = "\
 usage: cargo xtask setup [--without NAME]…
        cargo xtask check [STEP…]
        cargo xtask test  [--without NAME]… [--spent SECONDS] [SUITE…]
+       cargo xtask fuzz  [SECONDS]
        cargo xtask threats
        cargo xtask bench peers [--json] [--quick] [--work NAME]… [--system NAME]…
        cargo xtask bench overload|floods|idle|journal|loss|price|instructions|reload [--quick] …";
@@ -54,6 +57,7 @@ fn dispatch(args: &[String]) -> Outcome {
         "setup" => setup::run(&setup::Without::parse(rest)?.0),
         "check" => check::run(rest),
         "test" => test::run(rest),
+        "fuzz" => fuzz::asked(rest),
         "threats" => check::threats::write(),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {

@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use crate::fault::{During as _, Fault, Outcome};
+use crate::fuzz;
 use crate::run::{Ran, Run, which};
 use crate::setup;
 use crate::step::{Steps, seconds};
 
 /// What `check` and `test` of a clean clone may take together on two cores.
 const BUDGET: Duration = Duration::from_secs(20 * 60);
+
+/// How long each fuzz target runs.
+const FUZZED: Duration = Duration::from_secs(4);
 
 /// One suite and the packages that it runs.
 struct Suite {
@@ -23,17 +27,24 @@ enum What {
     Engines,
     /// The whole product, driven from outside.
     EndToEnd,
+    /// The test of reloads, as often as the issue asks; in `EndToEnd` it is a short one.
+    Reloads,
+    /// Every fuzz target, for a few seconds.
+    Fuzz,
     /// Examples in the documentation.
     Documents,
 }
 
-const SUITES: [Suite; 3] = [
+const SUITES: [Suite; 5] = [
     Suite { name: "engines", what: What::Engines },
     Suite { name: "e2e", what: What::EndToEnd },
+    Suite { name: "reloads", what: What::Reloads },
+    Suite { name: "fuzz", what: What::Fuzz },
     Suite { name: "doc", what: What::Documents },
 ];
 
 const END_TO_END: &str = "portcullis-e2e";
+const RELOADS: &str = "load::f7_reloads_under_load_fail_no_request_and_end_no_websocket";
 
 /// What was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -83,8 +94,13 @@ fn build() -> Outcome<String> {
 
 impl Suite {
     fn run(&self, wish: &Wish, count: &mut Count) -> Outcome<String> {
+        if matches!(self.what, What::Fuzz) {
+            return fuzz::run(FUZZED);
+        }
         let (args, nextest) = self.command();
-        let ran = Run::cargo().args(args).env("PORTCULLIS_WITHOUT", wish.without.join(",")).tee()?;
+        let run = Run::cargo().args(args).env("PORTCULLIS_WITHOUT", wish.without.join(","));
+        let whole = matches!(self.what, What::Reloads);
+        let ran = if whole { run.env("PORTCULLIS_RELOADS", "2000") } else { run }.tee()?;
         let found = if nextest { Count::of_nextest(&ran.stdout) } else { Count::of_cargo(&ran.stdout) };
         count.passed += found.passed;
         count.failed += found.failed;
@@ -117,7 +133,16 @@ impl Suite {
         let next = |filter: &'static str| [&next[..], &["-E", filter]].concat();
         match self.what {
             What::Engines if nextest => (next("not package(portcullis-e2e)"), true),
-            What::EndToEnd if nextest => (next("package(portcullis-e2e)"), true),
+            What::EndToEnd if nextest => {
+                (next("package(portcullis-e2e) - test(f7_reloads_under_load)"), true)
+            }
+            What::Reloads if nextest => {
+                let shown = ["--success-output", "final"];
+                (
+                    [next("package(portcullis-e2e) & test(f7_reloads_under_load)"), shown.to_vec()].concat(),
+                    true,
+                )
+            }
             What::Engines => {
                 let args = [
                     "test",
@@ -134,7 +159,11 @@ impl Suite {
                 ["test", "--locked", "--no-fail-fast", "--all-targets", "--package", END_TO_END].to_vec(),
                 false,
             ),
-            What::Documents => {
+            What::Reloads => {
+                let test = ["test", "--locked", "--package", END_TO_END, "--test", "e2e", "--"];
+                ([&test[..], &["--exact", "--nocapture", RELOADS]].concat(), false)
+            }
+            What::Documents | What::Fuzz => {
                 (["test", "--locked", "--no-fail-fast", "--workspace", "--doc"].to_vec(), false)
             }
         }
