@@ -78,6 +78,11 @@ fn spf2_public_svids() {
     for (file, want) in [
         ("good-leaf-only.pem", Ok(good)),
         ("good-leaf-and-intermediate.pem", Ok(good)),
+        ("good-cert-and-key.pem", Ok(good)),
+        ("good-key-and-cert.pem", Ok(good)),
+        // What is wrong with these two is an authority: the handshake refuses the chain, not this room the leaf.
+        ("wrong-intermediate-no-ca.pem", Ok(good)),
+        ("wrong-intermediate-no-key-cert-sign.pem", Ok(good)),
         ("wrong-leaf-ca-true.pem", Err(CertificateFault::Authority)),
         ("wrong-leaf-cert-sign.pem", Err(CertificateFault::Authority)),
         ("wrong-leaf-crl-sign.pem", Err(CertificateFault::Authority)),
@@ -90,6 +95,9 @@ fn spf2_public_svids() {
     }
     if let Some(corrupt) = vector("corrupt-cert.pem") {
         assert!(read(corrupt).is_err());
+    }
+    for file in ["corrupt-key.pem", "key-pkcs8-ecdsa.pem", "key-pkcs8-rsa.pem", "not-pem"] {
+        assert!(vector(file).is_none_or(|der| read(der).is_err()), "{file}");
     }
 }
 

@@ -275,4 +275,31 @@ mod tests {
             assert!(!served.covers(host), "{host}");
         }
     }
+
+    /// Public SVIDs and keys, at the time when they were valid: certificate and key may stand in one file in any order.
+    #[test]
+    fn spf2_public_svids_and_keys_are_material_or_are_refused_with_the_reason() {
+        let file = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../workshop/vectors/spiffe");
+            std::fs::read(std::path::Path::new(folder).join(name)).unwrap()
+        };
+        let then = UnixMillis::from_seconds(1_585_060_000);
+        let table = [
+            ("good-cert-and-key.pem", "good-cert-and-key.pem", ""),
+            ("good-key-and-cert.pem", "good-key-and-cert.pem", ""),
+            ("good-leaf-only.pem", "key-pkcs8-ecdsa.pem", "not valid before"),
+            ("good-cert-and-key.pem", "key-pkcs8-rsa.pem", "does not belong to the certificate"),
+            ("good-cert-and-key.pem", "corrupt-key.pem", "not an unencrypted PEM private key"),
+            ("good-cert-and-key.pem", "not-pem", "not an unencrypted PEM private key"),
+            ("corrupt-cert.pem", "key-pkcs8-rsa.pem", "certificate 3"),
+            ("not-pem", "key-pkcs8-rsa.pem", "not PEM"),
+        ];
+        for (chain, key, want) in table {
+            let got = read(&file(chain), &file(key), then).map_err(|fault| fault.to_string());
+            match want {
+                "" => assert!(got.is_ok(), "{chain} {got:?}"),
+                want => assert!(got.as_ref().is_err_and(|text| text.contains(want)), "{chain} {key} {got:?}"),
+            }
+        }
+    }
 }

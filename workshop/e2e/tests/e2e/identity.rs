@@ -14,6 +14,7 @@ fn b64(value: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(value)
 }
 
+/// Holds the refusal of a token to its form, in both protocols.
 fn invalid(gateway: &Gateway, token: &str, what: &str) {
     let answer = get(gateway, "/echo/x", token);
     assert_eq!(answer.status, 401, "{what}: {answer:?}");
@@ -23,10 +24,12 @@ fn invalid(gateway: &Gateway, token: &str, what: &str) {
     let reason = body.trim_start_matches("urn:portcullis:refusal:");
     assert!(matches!(reason, "invalid-token" | "expired-token"), "{what}: {reason}");
     refused(gateway, &answer, 401, reason);
+    let answer = gateway.h2().request(two("GET", "/echo/x", token, &[])).expect("an answer");
+    refused_two(gateway, &answer, 401, reason);
 }
 
 #[test]
-fn c1_the_algorithm_is_the_keys_and_never_the_headers() {
+fn c1_h2_the_algorithm_is_the_keys_and_never_the_headers() {
     let gateway = Gateway::start();
     let good = claims(STAFF, "anna", "echo", &json!({}));
     let key = &gateway.staff;
@@ -67,7 +70,7 @@ fn c1_the_algorithm_is_the_keys_and_never_the_headers() {
 }
 
 #[test]
-fn c2_a_claim_of_the_wrong_type_is_a_refusal_and_not_an_absence() {
+fn c2_h2_a_claim_of_the_wrong_type_is_a_refusal_and_not_an_absence() {
     let gateway = Gateway::start();
     for claim in ["iss", "sub", "aud", "exp", "iat"] {
         for wrong in
@@ -100,7 +103,7 @@ fn c2_a_claim_of_the_wrong_type_is_a_refusal_and_not_an_absence() {
 }
 
 #[test]
-fn c3_issuers_keys_and_audiences_do_not_mix() {
+fn c3_h2_issuers_keys_and_audiences_do_not_mix() {
     let gateway = Gateway::start();
     let (staff, partners) = (&gateway.staff, &gateway.partners);
     let by = |key: &TokenKey, iss: &str, more: Value| key.access_token(&claims(iss, "anna", "echo", &more));
@@ -120,7 +123,7 @@ fn c3_issuers_keys_and_audiences_do_not_mix() {
 }
 
 #[test]
-fn c6_e13_another_spelling_of_a_token_is_no_token() {
+fn c6_e13_h2_another_spelling_of_a_token_is_no_token() {
     let gateway = Gateway::start();
     let good = gateway.anna();
     assert_eq!(get(&gateway, "/echo/x", &good).status, 200);

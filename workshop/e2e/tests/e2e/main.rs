@@ -23,3 +23,5 @@ mod operation;
 mod processes;
 mod reading;
 mod shaping;
+mod twins;
+mod vectors;
