@@ -69,7 +69,8 @@ impl Permit {
 
     /// Takes the body out, to be counted or checked; what is forwarded later is what came out here.
     pub(crate) fn take_body(&mut self, most: u64) -> Result<RequestBody, Refusal> {
-        RequestBody::passing(self.admitted.framed.body.take(), most)
+        let framed = &mut self.admitted.framed;
+        RequestBody::passing(framed.body.take(), most, framed.pace)
     }
 
     /// Gives the request up to the one who forwards it.

@@ -81,6 +81,8 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
+    // RFC 9113 §3.1: obsolete, and only ever of one hop; it is without a constant in `http`.
+    headers.remove("http2-settings");
 }
 
 /// Whether a caller's field of this name stops at the gateway.

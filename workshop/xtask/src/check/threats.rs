@@ -48,6 +48,11 @@ const CLASSES: &[(&str, &str, &str)] = &[
         "`Connection` that names other fields",
         "refused; hop-by-hop by name only (`net::guard::h1`, `dataplane::headers`)",
     ),
+    (
+        "A9",
+        "the header of the PROXY protocol",
+        "read to the byte, from listed peers only (`net::proxy_protocol`)",
+    ),
     ("A10", "control bytes across a border", "refused at every border (`core::path`, `net::guard`)"),
     ("B1", "escaped slashes, dots, double encoding", "one normal path, or 400 (`core::path`)"),
     ("B2", "a fragment in the target", "400 (`net::guard::h1`, `core::path`)"),
