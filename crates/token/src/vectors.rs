@@ -174,7 +174,7 @@ fn outputs(value: &Value, found: &mut Vec<String>) {
     for (name, value) in members {
         match name.as_str() {
             "compact" | "json" | "json_flat" => {
-                found.push(value.as_str().map_or(value.to_string(), str::to_owned))
+                found.push(value.as_str().map_or(value.to_string(), str::to_owned));
             }
             _ => outputs(value, found),
         }

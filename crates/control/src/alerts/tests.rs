@@ -188,7 +188,7 @@ fn a_real_alertmanager_takes_our_alerts() {
     let (_plans, planned) = watch::channel(plan(&format!("alerts: {{ alertmanager: [\"{base}\"] }}")));
     let (changes, heard) = mpsc::channel(16);
     let outbound: Arc<dyn Outbound> = Arc::new(NetOutbound::new(Arc::clone(&office.desk.clock)));
-    let task = Delivery::new(Arc::clone(&outbound), office.desk.clone()).run(heard, planned);
+    let task = Delivery::new(Arc::clone(&outbound), office.desk).run(heard, planned);
     let task = runtime.spawn(task);
     let now = SystemClock::default().now().wall;
     let alert = AlertChange { since: now, at: now, ..change("edge-7", AlertState::Firing) };

@@ -50,7 +50,8 @@ fn is_served(frame: &frames::Frame, stream: u32) -> bool {
 fn a1_a4_h2_a_length_that_the_data_belies_is_never_served_whole() {
     let gateway = Gateway::start();
     let anna = gateway.anna();
-    let cases: [(&[(&str, &str)], &[u8]); 5] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
+    let cases: [Case<'_>; 5] = [
         (&[("content-length", "2")], b"0123456789"),
         (&[("content-length", "20")], b"0123456789"),
         (&[("content-length", "10"), ("content-length", "11")], b"0123456789"),
