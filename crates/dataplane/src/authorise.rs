@@ -69,8 +69,7 @@ impl Permit {
 
     /// Takes the body out, to be counted or checked; what is forwarded later is what came out here.
     pub(crate) fn take_body(&mut self, most: u64) -> Result<RequestBody, Refusal> {
-        let framed = &mut self.admitted.framed;
-        RequestBody::passing(framed.body.take(), most, framed.pace)
+        RequestBody::passing(self.admitted.framed.body.take(), most)
     }
 
     /// Gives the request up to the one who forwards it.

@@ -22,7 +22,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use portcullis_core::{Reason, Refusal};
 use portcullis_net::Incoming;
-use portcullis_net::guard::{Fault, MinRate, Pacer};
+use portcullis_net::guard::Fault;
 
 /// The error of a body: why it broke off.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,11 +35,6 @@ pub(crate) type UpstreamBody = portcullis_net::pool::AnswerBody<RequestBody>;
 #[error("the request body is longer than the route permits")]
 pub(crate) struct TooLong;
 
-/// A request body that comes more slowly than a body may.
-#[derive(Debug, thiserror::Error)]
-#[error("the request body comes too slowly")]
-pub(crate) struct TooSlow;
-
 /// The body of a permitted request.
 pub(crate) enum RequestBody {
     /// As it comes.
@@ -51,21 +46,16 @@ pub(crate) enum RequestBody {
 /// A body that is counted while it passes.
 pub(crate) struct Passing {
     incoming: Incoming,
-    pacer: Option<Pacer>,
     left: u64,
     passed: Rc<Cell<u64>>,
 }
 
 impl RequestBody {
-    /// A body of at most `most` bytes, held to a rate where one is given.
+    /// A body of at most `most` bytes.
     ///
     /// # Errors
     /// It announces more.
-    pub(crate) fn passing(
-        incoming: Option<Incoming>,
-        most: u64,
-        pace: Option<MinRate>,
-    ) -> Result<Self, Refusal> {
+    pub(crate) fn passing(incoming: Option<Incoming>, most: u64) -> Result<Self, Refusal> {
         let Some(incoming) = incoming else { return Ok(Self::Whole(None)) };
         if incoming.size_hint().lower() > most {
             return Err(Refusal::new(
@@ -73,8 +63,7 @@ impl RequestBody {
                 "the announced length is beyond the route's limit",
             ));
         }
-        let pacer = pace.map(Pacer::new);
-        Ok(Self::Passing(Passing { incoming, pacer, left: most, passed: Rc::default() }))
+        Ok(Self::Passing(Passing { incoming, left: most, passed: Rc::default() }))
     }
 
     /// Bytes that were checked.
@@ -128,9 +117,6 @@ pub(crate) fn broken_off(error: &(dyn std::error::Error + 'static)) -> Refusal {
     if chain.into_iter().any(|e| e.is::<TooLong>()) {
         return Refusal::new(Reason::BodyTooLarge, "the body is longer than the route permits");
     }
-    if std::iter::successors(Some(error), |e| e.source()).take(16).any(|e| e.is::<TooSlow>()) {
-        return Refusal::new(Reason::RequestTimeout, "slow-body");
-    }
     match Fault::of(error) {
         Some(fault) => Refusal::new(fault.reason(), fault.class()),
         None => Refusal::new(Reason::MalformedRequest, "the request body broke off"),
@@ -169,25 +155,10 @@ impl Body for RequestBody {
 }
 
 impl Passing {
-    /// What comes next, in time.
-    fn poll_incoming(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(context);
-        let Some(pacer) = &mut self.pacer else { return polled.map_err(Into::into) };
-        match &polled {
-            Poll::Pending => match pacer.poll_late(context) {
-                Poll::Ready(()) => return Poll::Ready(Some(Err(Box::new(TooSlow)))),
-                Poll::Pending => return Poll::Pending,
-            },
-            Poll::Ready(Some(Ok(frame))) => pacer.moved(frame.data_ref().map_or(0, Bytes::len)),
-            Poll::Ready(_) => {}
-        }
-        polled.map_err(Into::into)
-    }
-
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match std::task::ready!(self.poll_incoming(context)) {
+        let frame = match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
             None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
             Some(Ok(frame)) => frame,
         };
         let frame = match frame.into_data() {

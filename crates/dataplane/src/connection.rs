@@ -10,12 +10,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::upgrade::Pending;
-use http::header::{self, HeaderMap, HeaderValue};
 use portcullis_core::{Principal, Refusal, UnixMillis};
 use portcullis_evidence::event::TlsVersion;
 use portcullis_identity::{CertificateNames, ClientCertificate, NameKind, TrustDomain};
 use portcullis_net::guard::meter::MeterHandle;
-use portcullis_net::guard::{DownstreamHandle, Fault, MinRate};
+use portcullis_net::guard::{DownstreamHandle, Fault};
 use portcullis_net::tls::{ConnectionFacts, TlsVersion as NetTlsVersion};
 use portcullis_snapshot::plan::{CertificateName, ClientAuthority, Plan};
 
@@ -26,7 +25,6 @@ pub(crate) struct Connection {
     client: Option<Client>,
     framing: Framing,
     header_count: usize,
-    pace: Option<MinRate>,
     pending: RefCell<Option<Pending>>,
     upgrade: Cell<Upgrade>,
 }
@@ -65,16 +63,12 @@ impl Connection {
         let leaf = facts.as_ref().and_then(ConnectionFacts::peer_leaf);
         let client = leaf.and_then(|der| read_client(der, plan));
         let header_count = usize::try_from(plan.gateway.limits.header_count).unwrap_or(usize::MAX);
-        // The guard holds a body of HTTP/1.1 to its rate by itself.
-        let is_shared = matches!(framing, Framing::Http2(_));
-        let pace = is_shared.then(|| crate::settings::guard_timeouts(plan).body);
         Self {
             source,
             facts,
             client,
             framing,
             header_count,
-            pace,
             pending: RefCell::default(),
             upgrade: Cell::default(),
         }
@@ -93,13 +87,6 @@ impl Connection {
     /// The most header fields of a request.
     pub(crate) fn header_count(&self) -> usize {
         self.header_count
-    }
-
-    /// The rate that the body of a request with these fields is held to where nobody else does (E8). A stream of gRPC may
-    /// be silent: its idle time and its life bound it.
-    pub(crate) fn pace(&self, headers: &HeaderMap) -> Option<MinRate> {
-        let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        self.pace.filter(|_| !kind.is_some_and(|kind| kind.starts_with(b"application/grpc")))
     }
 
     /// Whether a request for `host` belongs on this connection; 421 if not (D1).

@@ -14,7 +14,6 @@ use http::request::Parts;
 use http::{Method, Request, Version};
 use portcullis_core::{NormalPath, Reason, Refusal};
 use portcullis_net::Incoming;
-use portcullis_net::guard::MinRate;
 
 use crate::connection::Connection;
 
@@ -24,8 +23,6 @@ pub(crate) struct Framed {
     pub parts: Parts,
     /// The body, not yet asked for: a `100 Continue` goes out only when somebody reads it.
     pub body: Option<Incoming>,
-    /// The rate that the body is held to, where the guard does not hold it to one.
-    pub pace: Option<MinRate>,
     /// The one normal path.
     pub path: NormalPath,
     /// The query as it came, without the question mark.
@@ -60,8 +57,7 @@ pub(crate) fn frame(connection: &Connection, request: Request<Incoming>) -> Resu
     let path =
         NormalPath::parse(target).map_err(|fault| Refusal::new(Reason::MalformedRequest, fault.word()))?;
     let query = parts.uri.query().map(str::to_owned);
-    let pace = connection.pace(&parts.headers);
-    Ok(Framed { parts, body: Some(body), pace, path, query, host })
+    Ok(Framed { parts, body: Some(body), path, query, host })
 }
 
 /// `CONNECT` and `TRACE` never pass; over HTTP/2 that includes RFC 8441, which is refused in plain words.

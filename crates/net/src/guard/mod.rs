@@ -35,4 +35,3 @@ pub use fault::{Fault, Flaw, Leg};
 pub use io::{Downstream, DownstreamHandle, ExpectedAnswer, Upstream, UpstreamHandle};
 pub use limits::{Limits, MinRate, Timeouts, UpstreamTimeouts};
 pub use meter::{Meter, MeterHandle, MeterLimits};
-pub use pace::Pacer;

@@ -78,32 +78,6 @@ impl Alarm {
     }
 }
 
-/// A minimum rate for one body whose bytes do not come through the guard: a stream of HTTP/2, which shares its connection.
-#[derive(Debug)]
-pub struct Pacer {
-    pace: Pace,
-    alarm: Alarm,
-}
-
-impl Pacer {
-    /// Full credit.
-    #[must_use]
-    pub fn new(rate: MinRate) -> Self {
-        Self { pace: Pace::new(rate), alarm: Alarm::default() }
-    }
-
-    /// The peer was asked and has nothing. `Ready` once that has gone on for too long; else the task is woken by then.
-    pub fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.pace.waits(Instant::now());
-        self.alarm.poll(cx, deadline)
-    }
-
-    /// So many bytes came.
-    pub fn moved(&mut self, bytes: usize) {
-        self.pace.moved(bytes, Instant::now);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
