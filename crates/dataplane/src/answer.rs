@@ -19,15 +19,17 @@ use http_body::{Body, Frame, SizeHint};
 use portcullis_core::{Reason, Refusal};
 use portcullis_evidence::request::Close;
 use portcullis_limits::Held;
+use portcullis_net::guard::{Fault, Leg};
 use portcullis_net::pool::Upgraded;
 use portcullis_registry::Picked;
 use portcullis_token::{Scan, Scrubber};
 
 use crate::admit::Slot;
-use crate::body::{BodyError, UpstreamBody, clean_trailers};
+use crate::body::{BodyError, UpstreamBody};
 use crate::forward::Forwarded;
 use crate::record::Record;
 use crate::streams::OpenStream;
+use crate::trailers::{self, Takes};
 use crate::upgrade::{self, Pending};
 use crate::{cors, headers, problem_details, trace};
 
@@ -72,12 +74,13 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Makes the upstream's answer fit to leave.
 pub(crate) fn finish(forwarded: Forwarded) -> Result<Answer, Refusal> {
-    let Forwarded { response, facts, picked, slot, held, standing, origin, upgrade } = forwarded;
+    let Forwarded { response, facts, picked, slot, held, standing, origin, upgrade, takes } = forwarded;
     let (mut parts, body) = response.into_parts();
     let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     if switches && upgrade.is_none() {
         return Err(Refusal::new(Reason::UpstreamMalformed, "a 101 that nobody asked for"));
     }
+    let announced = trailers::announced(&parts.headers, &body).filter(|_| takes == Takes::Announced);
     headers::strip_answer(&mut parts.headers);
     refuse_leaks(&parts.headers)?;
     for name in &facts.route.answer_edit.remove {
@@ -89,6 +92,9 @@ pub(crate) fn finish(forwarded: Forwarded) -> Result<Answer, Refusal> {
     cors::finish(facts.route.cors.as_ref(), origin.as_ref(), &mut parts.headers);
     if let Some((plan, standing)) = &standing {
         headers::set(&mut parts.headers, RATE_LIMIT, portcullis_limits::ratelimit(plan, standing));
+    }
+    if let Some(names) = announced {
+        parts.headers.insert(header::TRAILER, names);
     }
     let stream = is_stream(&parts.headers).then(|| Rc::clone(&facts));
     let upgrade = upgrade.filter(|_| switches).map(|_| facts);
@@ -173,6 +179,8 @@ enum Cut {
     Leak,
     #[error("the stream's time is over")]
     Stream,
+    #[error("the answer's trailers break the rules")]
+    Trailers(#[source] Fault),
 }
 
 impl AnswerBody {
@@ -203,6 +211,15 @@ impl AnswerBody {
         Poll::Ready(Some(Err(Box::new(why))))
     }
 
+    /// The trailer section, if it keeps to the rules.
+    fn ends_with(&mut self, section: HeaderMap) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(record) = &self.record else { return Poll::Ready(None) };
+        match trailers::clean(section, record.connection().trailers(), Leg::Upstream) {
+            Ok(section) => Poll::Ready(Some(Ok(Frame::trailers(section)))),
+            Err(fault) => self.cut(Close::UpstreamBroke, Cut::Trailers(fault)),
+        }
+    }
+
     /// Scans and counts one frame on its way out.
     fn passes(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match frame.into_data() {
@@ -223,7 +240,7 @@ impl AnswerBody {
                 if refuse_leaks(&trailers).is_err() {
                     return self.cut(Close::UpstreamBroke, Cut::Leak);
                 }
-                Poll::Ready(Some(Ok(Frame::trailers(clean_trailers(trailers)))))
+                self.ends_with(trailers)
             }
         }
     }

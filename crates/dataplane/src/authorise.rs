@@ -19,7 +19,7 @@ use portcullis_snapshot::router::RouteIndex;
 use portcullis_snapshot::routes::{Access, Route};
 
 use crate::admit::Admitted;
-use crate::body::RequestBody;
+use crate::body::{BodyRules, RequestBody};
 use crate::core_state::{Core, Snapshot};
 use crate::identify::Caller;
 use crate::record::Record;
@@ -68,8 +68,8 @@ impl Permit {
     }
 
     /// Takes the body out, to be counted or checked; what is forwarded later is what came out here.
-    pub(crate) fn take_body(&mut self, most: u64) -> Result<RequestBody, Refusal> {
-        RequestBody::passing(self.admitted.framed.body.take(), most)
+    pub(crate) fn take_body(&mut self, rules: BodyRules) -> Result<RequestBody, Refusal> {
+        RequestBody::passing(self.admitted.framed.body.take(), rules)
     }
 
     /// Gives the request up to the one who forwards it.

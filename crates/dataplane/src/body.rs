@@ -17,12 +17,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use portcullis_core::{Reason, Refusal};
 use portcullis_net::Incoming;
-use portcullis_net::guard::Fault;
+use portcullis_net::guard::{Fault, Leg};
+
+use crate::trailers;
 
 /// The error of a body: why it broke off.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -43,27 +44,38 @@ pub(crate) enum RequestBody {
     Whole(Option<Bytes>),
 }
 
+/// What a body is held to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyRules {
+    /// Most bytes.
+    pub most: u64,
+    /// Its trailers.
+    pub trailers: trailers::Limits,
+}
+
 /// A body that is counted while it passes.
 pub(crate) struct Passing {
     incoming: Incoming,
     left: u64,
+    trailers: trailers::Limits,
     passed: Rc<Cell<u64>>,
 }
 
 impl RequestBody {
-    /// A body of at most `most` bytes.
+    /// A body under these rules.
     ///
     /// # Errors
-    /// It announces more.
-    pub(crate) fn passing(incoming: Option<Incoming>, most: u64) -> Result<Self, Refusal> {
+    /// It announces more than they permit.
+    pub(crate) fn passing(incoming: Option<Incoming>, rules: BodyRules) -> Result<Self, Refusal> {
         let Some(incoming) = incoming else { return Ok(Self::Whole(None)) };
-        if incoming.size_hint().lower() > most {
+        if incoming.size_hint().lower() > rules.most {
             return Err(Refusal::new(
                 Reason::BodyTooLarge,
                 "the announced length is beyond the route's limit",
             ));
         }
-        Ok(Self::Passing(Passing { incoming, left: most, passed: Rc::default() }))
+        let BodyRules { most: left, trailers } = rules;
+        Ok(Self::Passing(Passing { incoming, left, trailers, passed: Rc::default() }))
     }
 
     /// Bytes that were checked.
@@ -172,20 +184,8 @@ impl Passing {
                 }
             },
         };
-        Poll::Ready(frame.into_trailers().ok().map(|t| Ok(Frame::trailers(clean_trailers(t)))))
+        let Ok(section) = frame.into_trailers() else { return Poll::Ready(None) };
+        let cleaned = trailers::clean(section, self.trailers, Leg::Downstream);
+        Poll::Ready(Some(cleaned.map(Frame::trailers).map_err(BodyError::from)))
     }
-}
-
-/// Trailers never become headers, and none that frames, routes, identifies or authorises passes (A7).
-pub(crate) fn clean_trailers(mut trailers: HeaderMap) -> HeaderMap {
-    crate::headers::strip_request(&mut trailers);
-    for name in [
-        http::header::HOST,
-        http::header::CONTENT_LENGTH,
-        http::header::CONTENT_TYPE,
-        http::header::SET_COOKIE,
-    ] {
-        trailers.remove(name);
-    }
-    trailers
 }

@@ -9,7 +9,6 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::upgrade::Pending;
 use portcullis_core::{Principal, Refusal, UnixMillis};
 use portcullis_evidence::event::TlsVersion;
 use portcullis_identity::{CertificateNames, ClientCertificate, NameKind, TrustDomain};
@@ -18,6 +17,9 @@ use portcullis_net::guard::{DownstreamHandle, Fault};
 use portcullis_net::tls::{ConnectionFacts, TlsVersion as NetTlsVersion};
 use portcullis_snapshot::plan::{CertificateName, ClientAuthority, Plan};
 
+use crate::upgrade::Pending;
+use crate::{settings, trailers};
+
 /// One connection of a caller.
 pub(crate) struct Connection {
     source: IpAddr,
@@ -25,6 +27,7 @@ pub(crate) struct Connection {
     client: Option<Client>,
     framing: Framing,
     header_count: usize,
+    trailers: trailers::Limits,
     pending: RefCell<Option<Pending>>,
     upgrade: Cell<Upgrade>,
 }
@@ -62,13 +65,14 @@ impl Connection {
     pub(crate) fn new(source: IpAddr, facts: Option<ConnectionFacts>, framing: Framing, plan: &Plan) -> Self {
         let leaf = facts.as_ref().and_then(ConnectionFacts::peer_leaf);
         let client = leaf.and_then(|der| read_client(der, plan));
-        let header_count = usize::try_from(plan.gateway.limits.header_count).unwrap_or(usize::MAX);
+        let guard = settings::guard_limits(plan);
         Self {
             source,
             facts,
             client,
             framing,
-            header_count,
+            header_count: guard.fields,
+            trailers: trailers::Limits { count: guard.trailers, bytes: guard.trailer_bytes },
             pending: RefCell::default(),
             upgrade: Cell::default(),
         }
@@ -87,6 +91,11 @@ impl Connection {
     /// The most header fields of a request.
     pub(crate) fn header_count(&self) -> usize {
         self.header_count
+    }
+
+    /// The largest trailer section, either way.
+    pub(crate) fn trailers(&self) -> trailers::Limits {
+        self.trailers
     }
 
     /// Whether a request for `host` belongs on this connection; 421 if not (D1).

@@ -29,6 +29,7 @@ use crate::frame::Framed;
 use crate::record::Record;
 use crate::select::{self, Choice};
 use crate::shape::Shaped;
+use crate::trailers::{self, Takes};
 use crate::upgrade::{self, Upgrade};
 use crate::{headers, trace};
 
@@ -50,6 +51,8 @@ pub(crate) struct Forwarded {
     pub origin: Option<HeaderValue>,
     /// The caller's half of an upgrade.
     pub upgrade: Option<Upgrade>,
+    /// What the caller takes behind the body.
+    pub takes: Takes,
 }
 
 /// How often a request is tried at most.
@@ -68,6 +71,7 @@ pub(crate) async fn forward(
     let slot = admitted.slot;
     let mut framed = admitted.framed;
     let origin = framed.parts.headers.get(header::ORIGIN).cloned();
+    let takes = Takes::of(&framed.parts);
     let upgrade = upgrade::asked(&mut framed, facts.route.websocket)?;
     record.passes(body.passed());
     let mut request = outgoing(core, snapshot, &facts, framed, body, record)?;
@@ -75,7 +79,7 @@ pub(crate) async fn forward(
         upgrade::ask(request.headers_mut());
     }
     let (response, picked) = send(core, snapshot, &facts, request, choice, record).await?;
-    Ok(Forwarded { response, facts, picked, slot, held, standing, origin, upgrade })
+    Ok(Forwarded { response, facts, picked, slot, held, standing, origin, upgrade, takes })
 }
 
 /// Tries one endpoint, and another one if nothing was sent.
@@ -144,11 +148,15 @@ fn outgoing(
 ) -> Result<Request<RequestBody>, Refusal> {
     let mut fields = framed.parts.headers;
     let leg = snapshot.leg(&facts.route.service.name)?;
-    let trailers = leg.speaks_http2() && fields.get(header::TE).is_some_and(|te| te == "trailers");
+    // Both are hop-by-hop, so they are said anew (RFC 9110 §7.6.1); gRPC insists on the first.
+    let asked = trailers::asks(&fields);
+    let announced = trailers::announced(&fields, &body).filter(|_| !leg.speaks_http2());
     headers::strip_request(&mut fields);
-    if trailers {
-        // gRPC asks for it; hop-by-hop, so it is said anew (RFC 9113 §8.2.2).
-        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+    if asked {
+        trailers::ask(&mut fields, leg.version());
+    }
+    if let Some(names) = announced {
+        fields.insert(header::TRAILER, names);
     }
     fields.remove(header::EXPECT);
     for name in &facts.route.request_edit.remove {

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Uri, Version};
 use portcullis_core::{Clock, Name, Reason, Refusal, Sensitive, UnixMillis};
 use portcullis_evidence::request::Generations;
 use portcullis_net::Protocol;
@@ -225,6 +225,11 @@ impl Leg {
     /// Whether requests travel as HTTP/2.
     pub(crate) fn speaks_http2(&self) -> bool {
         self.protocol == Protocol::Http2
+    }
+
+    /// The version that requests travel in.
+    pub(crate) fn version(&self) -> Version {
+        if self.speaks_http2() { Version::HTTP_2 } else { Version::HTTP_11 }
     }
 
     /// The times of one try of a request that ends at `ends` at the latest.

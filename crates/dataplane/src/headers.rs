@@ -110,6 +110,13 @@ fn fold<'b>(name: &str, room: &'b mut [u8; LONGEST_NAME]) -> &'b [u8] {
     room.get(..used).unwrap_or_default()
 }
 
+/// Whether a value is made of the bytes that the guard lets through in HTTP/1.1.
+pub(crate) fn is_plain(value: &HeaderValue) -> bool {
+    // Without a way out of the loop the compiler looks at many bytes at once.
+    let odd = |b: &u8| !matches!(b, b'\t' | 0x20..=0x7e);
+    !value.as_bytes().iter().fold(false, |found, b| found | odd(b))
+}
+
 /// Sets one field, taking the place of all fields of that name.
 pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
     if let Ok(value) = value.try_into() {

@@ -36,6 +36,7 @@ mod settings;
 mod shape;
 mod streams;
 mod trace;
+mod trailers;
 mod upgrade;
 mod well_known;
 mod worker;

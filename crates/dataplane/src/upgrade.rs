@@ -54,6 +54,8 @@ pub(crate) fn asked(framed: &mut Framed, rule: WebSocket) -> Result<Option<Upgra
 
 /// Asks the upstream for the upgrade.
 pub(crate) fn ask(fields: &mut HeaderMap) {
+    // A 101 has no trailers, and `Connection` names the upgrade alone.
+    fields.remove(header::TE);
     fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     fields.insert(header::UPGRADE, WEBSOCKET);
 }

@@ -32,6 +32,7 @@ mod pace;
 mod tests;
 
 pub use fault::{Fault, Flaw, Leg};
+pub use h1::may_trail;
 pub use io::{Downstream, DownstreamHandle, ExpectedAnswer, Upstream, UpstreamHandle};
 pub use limits::{Limits, MinRate, Timeouts, UpstreamTimeouts};
 pub use meter::{Meter, MeterHandle, MeterLimits};

@@ -144,7 +144,8 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         match ready!(self.poll_source(cx)) {
             Some(Ok(frame)) => {
-                if self.is_end_stream() {
+                // Nothing stands behind trailers, and nobody asks for more after them.
+                if frame.is_trailers() || self.is_end_stream() {
                     self.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))

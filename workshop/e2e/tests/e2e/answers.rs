@@ -135,6 +135,40 @@ fn trailers_pass_and_hop_by_hop_fields_do_not() {
 }
 
 #[test]
+fn a7_announced_trailers_reach_an_http1_caller_who_asked_and_no_other() {
+    let puppet = Puppet::start();
+    let gateway = Gateway::builder().service(puppet_service(&puppet)).start();
+    let anna = gateway.anna();
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-User, Set-Cookie\r\n\r\n";
+    puppet.says(format!("{head}4\r\nfine\r\n0\r\nX-Sum: 9\r\nX-User: root\r\nX-Other: 1\r\n\r\n"));
+    let mut conn = gateway.raw();
+    let none: Vec<(String, String)> = Vec::new();
+    let sum = vec![("x-sum".to_owned(), "9".to_owned())];
+    for (fields, trailer, trailers) in [
+        ("TE: trailers\r\nConnection: TE\r\n", Some("x-sum"), &sum),
+        ("", None, &none),
+        ("TE: gzip, trailers\r\n", Some("x-sum"), &sum),
+        ("TE: gzip\r\n", None, &none),
+    ] {
+        let answer = conn.exchange(request("GET", "/puppet/x", &anna, fields));
+        assert_eq!((answer.status, answer.text().as_str()), (200, "fine"), "{fields:?} {answer:?}");
+        assert_eq!(answer.header("trailer"), trailer, "{fields:?} {answer:?}");
+        assert_eq!(&answer.trailers, trailers, "{fields:?} {answer:?}");
+        assert!(answer.header("x-sum").is_none(), "a trailer never becomes a header: {answer:?}");
+        let heads = puppet.heads();
+        let asked = heads.last().expect("a head").to_ascii_lowercase().contains("te: trailers\r\n");
+        assert_eq!(asked, trailer.is_some(), "TE is said to the upstream for those who said it: {heads:?}");
+        assert_eq!(gateway.ended(id(&answer))["close"], "complete", "{fields:?}");
+    }
+    let two = gateway.h2().request(two("GET", "/puppet/x", &anna, &[("te", "trailers")])).expect("an answer");
+    assert!(!two.headers.contains_key("trailer"));
+    assert_eq!(
+        (two.trailers.len(), &two.trailers["x-sum"], &two.trailers["x-other"]),
+        (2, &"9".parse().unwrap(), &"1".parse().unwrap())
+    );
+}
+
+#[test]
 fn server_sent_events_arrive_one_by_one_and_end_with_a_record_of_both() {
     let gateway = Gateway::start();
     let anna = gateway.anna();

@@ -268,6 +268,63 @@ fn a7_chunks_are_read_strictly_and_trailers_never_become_fields() {
 }
 
 #[test]
+fn a5_a7_announced_trailers_of_a_request_reach_the_service_and_nothing_else_does() {
+    let gateway = Gateway::start();
+    let anna = gateway.anna();
+    let body = "5\r\nabcde\r\n0\r\nX-Sum: 9\r\nX-User: root\r\n\r\n";
+    let announced = "Transfer-Encoding: chunked\r\nTrailer: X-Sum, X-User, Authorization\r\n";
+    for (target, fields, passes) in [
+        ("/echo/x", announced, true),
+        ("/echo/x", "Transfer-Encoding: chunked\r\n", false),
+        ("/two/x", announced, true),
+        ("/two/x", "Transfer-Encoding: chunked\r\n", true),
+    ] {
+        let answer = gateway.raw().exchange(request("POST", target, &anna, fields) + body);
+        assert_eq!(answer.status, 200, "{target} {fields} {answer:?}");
+        arrived(&gateway, target, passes);
+    }
+    let bearer = format!("Bearer {anna}");
+    for target in ["/echo/x", "/two/x"] {
+        let head = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", HOST),
+            (":path", target),
+            ("authorization", &bearer),
+            ("trailer", "x-sum, x-user"),
+        ];
+        let send = |section: &[(&str, &str)]| {
+            let mut bytes = frames::headers(1, frames::END_HEADERS, &head);
+            bytes.extend(frames::data(1, 0, b"abcde"));
+            bytes.extend(frames::headers(1, frames::END_HEADERS | frames::END_STREAM, section));
+            let got = by_frames(&gateway, bytes);
+            got.iter().any(|f| f.kind == frames::kind::HEADERS && f.payload.first() == Some(&OK))
+        };
+        assert!(send(&[("x-sum", "9"), ("x-user", "root"), ("content-length", "7")]), "{target}");
+        arrived(&gateway, target, true);
+        assert!(!send(&[("x-sum", "caf\u{e9}")]), "{target}: what HTTP/1.1 would not carry");
+        let many: Vec<String> = (0..40).map(|n| format!("x-{n}")).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|n| (n.as_str(), "1")).collect();
+        assert!(!send(&many), "{target}: more than the limit");
+        for upstream in [&gateway.plain, &gateway.two] {
+            assert!(upstream.take_seen().iter().all(|seen| seen.trailers.is_empty()), "{target}");
+        }
+    }
+}
+
+/// One request arrived whole, with its one trailer or without it, and the trailer is no header.
+#[track_caller]
+fn arrived(gateway: &Gateway, target: &str, passes: bool) {
+    let upstream = if target.starts_with("/two") { &gateway.two } else { &gateway.plain };
+    let seen = upstream.take_seen();
+    assert_eq!(seen.len(), 1, "{target} {seen:?}");
+    assert_eq!(seen[0].body, "abcde", "{target}");
+    let sum = seen[0].trailers.get("x-sum").map(|v| v.as_bytes());
+    assert_eq!((seen[0].trailers.len(), sum), (usize::from(passes), passes.then_some(&b"9"[..])), "{target}");
+    assert!(seen[0].header("x-sum").is_none() && seen[0].header("x-user").is_none(), "{target}");
+}
+
+#[test]
 fn a8_connection_cannot_name_our_own_fields_away() {
     let gateway = Gateway::start();
     let anna = gateway.anna();

@@ -260,9 +260,12 @@ const HEAD_ONLY: &[&[u8]] = &[
 ];
 const HEAD_ONLY_PREFIXES: &[&[u8]] = &[b"access-control-", b"content-", b"proxy-", b"sec-", b"x-forwarded-"];
 
+/// Whether a field of this name may stand in a trailer section.
+///
 /// SECURITY: a trailer is read after every decision was made (A7), so a name that would have had a say is refused,
 /// in every spelling that some server folds together (B9).
-fn may_trail(name: &[u8]) -> bool {
+#[must_use]
+pub fn may_trail(name: &[u8]) -> bool {
     let is = |known: &&[u8]| name.len() == known.len() && folds_to(name, known);
     let starts = |known: &&[u8]| name.get(..known.len()).is_some_and(|front| folds_to(front, known));
     !HEAD_ONLY.iter().any(is) && !HEAD_ONLY_PREFIXES.iter().any(starts)

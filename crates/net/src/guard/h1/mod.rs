@@ -17,6 +17,7 @@ mod fields;
 mod request;
 mod response;
 
+pub use body::may_trail;
 pub use request::RequestFramer;
 pub use response::{ExpectedAnswer, ResponseFramer};
 
