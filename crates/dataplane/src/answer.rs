@@ -21,8 +21,10 @@ use portcullis_evidence::request::Close;
 use portcullis_limits::Held;
 use portcullis_net::guard::{Fault, Leg};
 use portcullis_net::pool::Upgraded;
+use portcullis_net::taking;
 use portcullis_registry::Picked;
 use portcullis_token::{Scan, Scrubber};
+use tokio::time::Instant;
 
 use crate::admit::Slot;
 use crate::body::{BodyError, UpstreamBody};
@@ -124,15 +126,19 @@ fn is_stream(fields: &HeaderMap) -> bool {
 pub(crate) fn pass(answer: Answer, mut record: Record) -> Response<AnswerBody> {
     let Answer { response, keeps, upgrade, stream } = answer;
     let connection = Rc::clone(record.connection());
-    let (mut parts, source) = response.into_parts();
+    let (mut parts, mut source) = response.into_parts();
     headers::set(&mut parts.headers, trace::REQUEST_ID, &record.id().digits()[..]);
     record.served(parts.status.as_u16());
     let stream = stream.map(|facts| {
+        if let Source::Upstream(body) = &mut source {
+            body.may_be_silent();
+        }
         record.streams();
         let core = record.core();
         core.streams.open(facts.clone(), core.bounds(&facts))
     });
-    let body = AnswerBody { source, scrubber: Scrubber::default(), stream, record: Some(record), keeps };
+    let mut body = AnswerBody::of(source, Some(record));
+    (body.stream, body.keeps) = (stream, keeps);
     match upgrade {
         None => {
             connection.settle();
@@ -158,8 +164,7 @@ pub(crate) fn refuse(refusal: &Refusal, mut record: Record) -> Response<AnswerBo
         problem_details::allow(response.headers_mut(), record.allowed());
     }
     let source = Source::Whole(Some(Bytes::from(answer.body)));
-    let scrubber = Scrubber::default();
-    *response.body_mut() = AnswerBody { source, scrubber, stream: None, record: Some(record), keeps: None };
+    *response.body_mut() = AnswerBody::of(source, Some(record));
     response
 }
 
@@ -170,6 +175,8 @@ pub(crate) struct AnswerBody {
     stream: Option<OpenStream>,
     record: Option<Record>,
     keeps: Option<Keeps>,
+    /// What has been scanned and not been given out: an HTTP/2 stream gets its body in pieces, so that its pace shows.
+    rest: Bytes,
 }
 
 /// Why an answer was cut short.
@@ -185,8 +192,12 @@ enum Cut {
 
 impl AnswerBody {
     fn none() -> Self {
-        let source = Source::Whole(None);
-        Self { source, scrubber: Scrubber::default(), stream: None, record: None, keeps: None }
+        Self::of(Source::Whole(None), None)
+    }
+
+    fn of(source: Source, record: Option<Record>) -> Self {
+        let (scrubber, rest) = (Scrubber::default(), Bytes::new());
+        Self { source, scrubber, stream: None, record, keeps: None, rest }
     }
 
     /// Takes the upstream's half of a tunnel and the record out.
@@ -220,20 +231,29 @@ impl AnswerBody {
         }
     }
 
-    /// Scans and counts one frame on its way out.
+    /// Gives out what was scanned: all of it, or the next piece.
+    fn gives(&mut self, mut data: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if data.len() > taking::PIECE && taking::is_stream() {
+            self.rest = data.split_off(taking::PIECE);
+        }
+        taking::gives(data.len());
+        if let Some(record) = &mut self.record {
+            record.sent(data.len() as u64);
+        }
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    /// Scans one frame on its way out.
     fn passes(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match frame.into_data() {
             Ok(data) => {
                 if self.scrubber.scan(&data) == Scan::Found {
                     return self.cut(Close::UpstreamBroke, Cut::Leak);
                 }
-                if let Some(record) = &mut self.record {
-                    record.sent(data.len() as u64);
-                }
                 if let Some(stream) = &self.stream {
                     stream.pulse().beat();
                 }
-                Poll::Ready(Some(Ok(Frame::data(data))))
+                self.gives(data)
             }
             Err(other) => {
                 let Ok(trailers) = other.into_trailers() else { return Poll::Ready(None) };
@@ -255,10 +275,15 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        taking::asked(Instant::now);
         if let Some(stream) = &mut this.stream
             && let Poll::Ready(close) = stream.poll_end(context)
         {
             return this.cut(close, Cut::Stream);
+        }
+        if !this.rest.is_empty() {
+            let rest = std::mem::take(&mut this.rest);
+            return this.gives(rest);
         }
         let frame = match &mut this.source {
             Source::Whole(bytes) => {
@@ -280,10 +305,11 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Source::Upstream(body) => body.is_end_stream(),
-        }
+        self.rest.is_empty()
+            && match &self.source {
+                Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+                Source::Upstream(body) => body.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -298,6 +324,11 @@ impl Drop for AnswerBody {
     fn drop(&mut self) {
         // An answer without a body is complete as soon as its head is handed over.
         let complete = matches!(self.source, Source::Whole(_)) || self.is_end_stream();
-        self.end(if complete { Close::Complete } else { Close::CallerGone });
+        self.end(match (taking::fault(), complete) {
+            // What was given out last was never taken, even if nothing stands behind it.
+            (Some(_), _) => Close::SlowReader,
+            (None, true) => Close::Complete,
+            (None, false) => Close::CallerGone,
+        });
     }
 }

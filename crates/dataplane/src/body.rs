@@ -4,6 +4,8 @@
 //! fields. An answer's body is scanned for internal tokens, ends with its stream's lifetime, and carries the record to
 //! its end: whatever happens to the answer, the last byte, a reset or a caller who left, the record is closed.
 //!
+//! INVARIANT: over HTTP/2 each body has the pace of its own that the guard holds HTTP/1.1 to, and none costs a timer before
+//! its first wait (E8).
 //! INVARIANT: bytes pass in the order and number in which they came; nothing here buffers, so back-pressure is the
 //! transport's.
 //! INVARIANT: an answer in which an internal token shows is cut before the chunk that completes it (DESIGN §4).
@@ -21,7 +23,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use portcullis_core::{Reason, Refusal};
 use portcullis_net::Incoming;
-use portcullis_net::guard::{Fault, Leg};
+use portcullis_net::guard::{Fault, Flaw, Leg, MinRate, StreamPace};
+use tokio::time::Instant;
 
 use crate::trailers;
 
@@ -51,6 +54,32 @@ pub(crate) struct BodyRules {
     pub most: u64,
     /// Its trailers.
     pub trailers: trailers::Limits,
+    /// The slowest pace, where nobody below holds it to one: HTTP/2, whose streams share a connection (E8).
+    pub pace: Option<MinRate>,
+}
+
+/// What is known of a body that passes; it outlives the body.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    bytes: Cell<u64>,
+    fault: Cell<Option<Fault>>,
+}
+
+impl Passed {
+    /// A body of which all `bytes` have passed.
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self { bytes: Cell::new(bytes), fault: Cell::default() }
+    }
+
+    /// Bytes so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Why it broke off, if that was its pace.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault.get()
+    }
 }
 
 /// A body that is counted while it passes.
@@ -58,7 +87,8 @@ pub(crate) struct Passing {
     incoming: Incoming,
     left: u64,
     trailers: trailers::Limits,
-    passed: Rc<Cell<u64>>,
+    pace: Option<StreamPace>,
+    passed: Rc<Passed>,
 }
 
 impl RequestBody {
@@ -74,8 +104,9 @@ impl RequestBody {
                 "the announced length is beyond the route's limit",
             ));
         }
-        let BodyRules { most: left, trailers } = rules;
-        Ok(Self::Passing(Passing { incoming, left, trailers, passed: Rc::default() }))
+        let BodyRules { most: left, trailers, pace } = rules;
+        let pace = pace.map(StreamPace::new);
+        Ok(Self::Passing(Passing { incoming, left, trailers, pace, passed: Rc::default() }))
     }
 
     /// Bytes that were checked.
@@ -88,11 +119,11 @@ impl RequestBody {
         self.is_end_stream()
     }
 
-    /// A count of the bytes that have passed, which outlives the body.
-    pub(crate) fn passed(&self) -> Rc<Cell<u64>> {
+    /// What is known of it, which outlives the body.
+    pub(crate) fn passed(&self) -> Rc<Passed> {
         match self {
             Self::Passing(passing) => Rc::clone(&passing.passed),
-            Self::Whole(bytes) => Rc::new(Cell::new(bytes.as_ref().map_or(0, |b| b.len() as u64))),
+            Self::Whole(bytes) => Rc::new(Passed::of(bytes.as_ref().map_or(0, |b| b.len() as u64))),
         }
     }
 
@@ -167,8 +198,20 @@ impl Body for RequestBody {
 }
 
 impl Passing {
+    /// The caller has nothing for us: a fault once that has been so for too long.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(pace) = &mut self.pace else { return Poll::Pending };
+        std::task::ready!(pace.poll_late(context, Instant::now()));
+        let fault = Fault::new(Flaw::SlowBody, Leg::Downstream);
+        self.passed.fault.set(Some(fault));
+        Poll::Ready(Some(Err(Box::new(fault))))
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
+        let Poll::Ready(polled) = Pin::new(&mut self.incoming).poll_frame(context) else {
+            return self.poll_late(context);
+        };
+        let frame = match polled {
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
             Some(Ok(frame)) => frame,
@@ -179,7 +222,10 @@ impl Passing {
                 None => return Poll::Ready(Some(Err(Box::new(TooLong)))),
                 Some(left) => {
                     self.left = left;
-                    self.passed.set(self.passed.get() + data.len() as u64);
+                    self.passed.bytes.set(self.passed.bytes() + data.len() as u64);
+                    if let Some(pace) = &mut self.pace {
+                        pace.moved(data.len(), Instant::now);
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
             },

@@ -13,10 +13,11 @@ use portcullis_core::{Principal, Refusal, UnixMillis};
 use portcullis_evidence::event::TlsVersion;
 use portcullis_identity::{CertificateNames, ClientCertificate, NameKind, TrustDomain};
 use portcullis_net::guard::meter::MeterHandle;
-use portcullis_net::guard::{DownstreamHandle, Fault};
+use portcullis_net::guard::{DownstreamHandle, Fault, MinRate};
 use portcullis_net::tls::{ConnectionFacts, TlsVersion as NetTlsVersion};
 use portcullis_snapshot::plan::{CertificateName, ClientAuthority, Plan};
 
+use crate::body::BodyRules;
 use crate::upgrade::Pending;
 use crate::{settings, trailers};
 
@@ -28,6 +29,7 @@ pub(crate) struct Connection {
     framing: Framing,
     header_count: usize,
     trailers: trailers::Limits,
+    pace: MinRate,
     pending: RefCell<Option<Pending>>,
     upgrade: Cell<Upgrade>,
 }
@@ -73,6 +75,7 @@ impl Connection {
             framing,
             header_count: guard.fields,
             trailers: trailers::Limits { count: guard.trailers, bytes: guard.trailer_bytes },
+            pace: settings::guard_timeouts(plan).body,
             pending: RefCell::default(),
             upgrade: Cell::default(),
         }
@@ -96,6 +99,12 @@ impl Connection {
     /// The largest trailer section, either way.
     pub(crate) fn trailers(&self) -> trailers::Limits {
         self.trailers
+    }
+
+    /// What a body of at most `most` bytes is held to. In HTTP/1.1 the guard knows its pace.
+    pub(crate) fn body_rules(&self, most: u64) -> BodyRules {
+        let pace = matches!(self.framing, Framing::Http2(_)).then_some(self.pace);
+        BodyRules { most, trailers: self.trailers, pace }
     }
 
     /// Whether a request for `host` belongs on this connection; 421 if not (D1).

@@ -14,7 +14,6 @@
 
 mod view;
 
-use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use http::{Request, Version};
 use portcullis_core::{Now, Principal, Reason, Refusal, RequestId};
 use portcullis_evidence::event::Event;
 use portcullis_evidence::request::{Close, Generations, Limited, Mode, Phases, Stage, Trace};
+use portcullis_net::guard::Fault;
 use portcullis_policy::Answer;
 use portcullis_registry::Picked;
 use portcullis_snapshot::plan::Sensitivity;
@@ -30,6 +30,7 @@ use portcullis_snapshot::routes::Route;
 use portcullis_telemetry::journal::Slot;
 use portcullis_telemetry::metrics::RouteMetrics;
 
+use crate::body::Passed;
 use crate::connection::Connection;
 use crate::core_state::{Core, Snapshot};
 use crate::identify::Caller;
@@ -63,7 +64,7 @@ pub(crate) struct Record {
     findings: Vec<(&'static str, String, Mode)>,
     trace: Option<Trace>,
     upstream: Option<(Arc<str>, u8)>,
-    bytes_in: Option<Rc<Cell<u64>>>,
+    bytes_in: Option<Rc<Passed>>,
     bytes_out: u64,
     decided_apart: bool,
     outcome: Option<End>,
@@ -240,7 +241,7 @@ impl Record {
     }
 
     /// Where the bytes of the request's body are counted.
-    pub(crate) fn passes(&mut self, passed: Rc<Cell<u64>>) {
+    pub(crate) fn passes(&mut self, passed: Rc<Passed>) {
         self.bytes_in = Some(passed);
     }
 
@@ -289,6 +290,7 @@ impl Record {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        let close = self.slow(close);
         self.at(Stage::Record);
         let took = self.stage_since.mono.saturating_duration_since(self.opened.mono);
         self.phases.total = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -298,6 +300,19 @@ impl Record {
             return;
         }
         self.write(|view, slot, now, id| slot.record(now, id, &Event::Ended(view.ended(close))));
+    }
+
+    /// A body that came too slowly breaks its exchange off, whatever that looks like from here.
+    fn slow(&self, close: Close) -> Close {
+        let fault = self.bytes_in.as_ref().and_then(|passed| passed.fault());
+        if let Some(class) = fault.map(Fault::class).or((close == Close::SlowReader).then_some(close.word()))
+        {
+            self.core.shared.metrics.guard_fault(class);
+        }
+        match fault {
+            Some(_) if close != Close::Complete => Close::SlowBody,
+            _ => close,
+        }
     }
 
     /// Refused before it had a place in the journal: the reserve for refusals, and beyond a rate one line for many.

@@ -33,8 +33,12 @@ pub(crate) fn guard_timeouts(plan: &Plan) -> Timeouts {
     Timeouts {
         head: timeouts.head.as_duration(),
         idle: timeouts.idle.as_duration(),
-        body: MinRate { bytes_per_second: rate, grace: timeouts.body_grace.as_duration() },
-        write: MinRate { bytes_per_second: rate, grace: timeouts.write_stall.as_duration() },
+        body: MinRate {
+            bytes_per_second: rate,
+            grace: timeouts.body_grace.as_duration(),
+            stall: timeouts.body_stall.as_duration(),
+        },
+        write: MinRate::new(rate, timeouts.write_stall.as_duration()),
         ..Timeouts::default()
     }
 }
@@ -42,6 +46,8 @@ pub(crate) fn guard_timeouts(plan: &Plan) -> Timeouts {
 /// What floods an HTTP/2 connection.
 pub(crate) fn meter_limits(plan: &Plan) -> MeterLimits {
     let (http2, timeouts) = (&plan.gateway.http2, guard_timeouts(plan));
+    // A stream that is not taken is reset by itself, sooner; this ends a connection on which nothing else moves.
+    let stall = MinRate::new(timeouts.write.bytes_per_second, timeouts.write.grace.saturating_mul(2));
     MeterLimits {
         window: http2.window.as_duration(),
         resets: http2.resets,
@@ -55,7 +61,7 @@ pub(crate) fn meter_limits(plan: &Plan) -> MeterLimits {
         continuations: http2.continuations,
         streams: count(http2.max_streams).saturating_mul(2),
         incoming: timeouts.body,
-        stall: timeouts.body,
+        stall,
         write: timeouts.write,
         idle: timeouts.idle,
         ..MeterLimits::default()
@@ -71,6 +77,7 @@ pub(crate) fn http2(plan: &Plan) -> Http2Settings {
         header_list: small(plan.gateway.limits.head),
         stream_window: small(http2.stream_window),
         connection_window: small(http2.connection_window),
+        taking: guard_timeouts(plan).write,
         ..Http2Settings::default()
     }
 }

@@ -23,7 +23,7 @@ use portcullis_snapshot::plan::ContractMode;
 use portcullis_snapshot::routes::RouteLimits;
 
 use crate::authorise::{Facts, Permit};
-use crate::body::{BodyRules, RequestBody};
+use crate::body::RequestBody;
 use crate::core_state::Core;
 use crate::record::Record;
 
@@ -45,8 +45,8 @@ pub(crate) async fn shape(core: &Core, mut permit: Permit, record: &mut Record) 
     let limits = &facts.route.limits;
     let standing = count(core, &facts, limits, record)?;
     let held = hold(core, &facts, limits, record)?;
-    let trailers = record.connection().trailers();
-    let mut body = permit.take_body(BodyRules { most: facts.route.body, trailers })?;
+    let mut body = permit.take_body(record.connection().body_rules(facts.route.body))?;
+    record.passes(body.passed());
     if let Some(checks) = &facts.route.contract {
         // Boxed: a body that is gathered has a large state, and most requests have none.
         body = Box::pin(follow(core, checks, &permit, body, record)).await?;

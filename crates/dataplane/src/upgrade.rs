@@ -88,7 +88,7 @@ impl Pending {
         let core = Rc::clone(record.core());
         let stream = core.streams.open(Rc::clone(&self.facts), core.bounds(&self.facts));
         let passed = tunnel(Leading { leading, stream: caller }, *upstream, stream).await;
-        record.passes(Rc::new(Cell::new(passed.up)));
+        record.passes(Rc::new(crate::body::Passed::of(passed.up)));
         record.sent(passed.down);
         record.end(passed.close);
         drop(keeps);

@@ -60,6 +60,10 @@ words! {
         CallerGone = "caller-gone",
         /// The upstream broke off.
         UpstreamBroke = "upstream-broke",
+        /// The caller sent its body too slowly (E8).
+        SlowBody = "slow-body",
+        /// The caller took the answer too slowly (E8).
+        SlowReader = "slow-reader",
         /// The stream's credential, age or idle time ran out.
         Lifetime = "lifetime",
         /// A new authorisation generation no longer permits the stream.

@@ -15,6 +15,7 @@ pub mod listen;
 pub mod pool;
 pub mod proxy_protocol;
 pub mod serve;
+pub mod taking;
 pub mod tls;
 
 pub use hyper::body::Incoming;

@@ -26,9 +26,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::guard::Limits;
+use crate::guard::{Limits, MinRate};
 use crate::listen::{Drain, Phase};
-use crate::pool::{ExchangeFault, LocalExec};
+use crate::pool::ExchangeFault;
+use crate::taking::StreamExec;
 
 /// How HTTP/2 is served.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,8 @@ pub struct Http2Settings {
     pub pending_resets: usize,
     /// Streams that we reset for the caller's errors, until the connection is closed (E3).
     pub error_resets: usize,
+    /// The slowest taking of one stream's answer (E8).
+    pub taking: MinRate,
 }
 
 impl Default for Http2Settings {
@@ -62,6 +65,7 @@ impl Default for Http2Settings {
             ping: Duration::from_secs(20),
             pending_resets: 20,
             error_resets: 64,
+            taking: MinRate::new(500, Duration::from_secs(30)),
         }
     }
 }
@@ -169,8 +173,8 @@ async fn run<C: Future>(
     }
 }
 
-fn http2_builder(settings: &Http2Settings) -> http2::Builder<LocalExec> {
-    let mut builder = http2::Builder::new(LocalExec);
+fn http2_builder(settings: &Http2Settings) -> http2::Builder<StreamExec> {
+    let mut builder = http2::Builder::new(StreamExec::new(settings.taking));
     builder
         .timer(TokioTimer::new())
         .adaptive_window(false)

@@ -76,7 +76,7 @@ impl<'r> View<'r> {
             outcome,
             close,
             phases: record.phases,
-            bytes_in: record.bytes_in.as_ref().map_or(0, |b| b.get()),
+            bytes_in: record.bytes_in.as_ref().map_or(0, |passed| passed.bytes()),
             bytes_out: record.bytes_out,
             upstream: record.upstream.as_ref().map(|(endpoint, attempts)| Upstream {
                 endpoint: SafeText::new(endpoint),

@@ -84,8 +84,24 @@ impl Limits {
 pub struct MinRate {
     /// Bytes a second. Zero: any byte within the grace will do.
     pub bytes_per_second: u32,
-    /// How long the pace may be below the rate, or stand still.
+    /// How long the pace may be below the rate.
     pub grace: Duration,
+    /// How long it may stand still; beyond the grace it says nothing.
+    pub stall: Duration,
+}
+
+impl MinRate {
+    /// A rate with one time for both: being below it and standing still.
+    #[must_use]
+    pub const fn new(bytes_per_second: u32, grace: Duration) -> Self {
+        Self { bytes_per_second, grace, stall: grace }
+    }
+
+    /// No rate, but an end to silence.
+    #[must_use]
+    pub(crate) const fn silence(grace: Duration) -> Self {
+        Self::new(0, grace)
+    }
 }
 
 /// How long the guard waits for one who calls us.
@@ -108,8 +124,8 @@ impl Default for Timeouts {
         Self {
             head: Duration::from_secs(10),
             idle: Duration::from_secs(60),
-            body: MinRate { bytes_per_second: 500, grace: Duration::from_secs(20) },
-            write: MinRate { bytes_per_second: 500, grace: Duration::from_secs(30) },
+            body: MinRate::new(500, Duration::from_secs(20)),
+            write: MinRate::new(500, Duration::from_secs(30)),
             linger: Duration::from_secs(2),
         }
     }
@@ -126,9 +142,6 @@ pub struct UpstreamTimeouts {
 
 impl Default for UpstreamTimeouts {
     fn default() -> Self {
-        Self {
-            body_idle: Duration::from_secs(60),
-            write: MinRate { bytes_per_second: 500, grace: Duration::from_secs(30) },
-        }
+        Self { body_idle: Duration::from_secs(60), write: MinRate::new(500, Duration::from_secs(30)) }
     }
 }

@@ -27,7 +27,7 @@ pub mod h1;
 pub mod io;
 pub mod limits;
 pub mod meter;
-mod pace;
+pub(crate) mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -36,3 +36,4 @@ pub use h1::may_trail;
 pub use io::{Downstream, DownstreamHandle, ExpectedAnswer, Upstream, UpstreamHandle};
 pub use limits::{Limits, MinRate, Timeouts, UpstreamTimeouts};
 pub use meter::{Meter, MeterHandle, MeterLimits};
+pub use pace::StreamPace;

@@ -6,6 +6,8 @@
 //! Only time that the guard itself spent waiting on the peer costs anything: while we apply back-pressure nobody
 //! calls [`Pace::waits`].
 //!
+//! [`StreamPace`] is the same for one body among many on a connection: it costs nothing until somebody waits for it.
+//!
 //! Sources: threat E8.
 
 use std::pin::Pin;
@@ -18,38 +20,49 @@ use super::limits::MinRate;
 
 /// The credit of one direction.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     credit: Duration,
     grace: Duration,
-    per_byte: Duration,
+    stall: Duration,
+    /// Nanoseconds.
+    per_byte: u64,
     since: Option<Instant>,
 }
 
 impl Pace {
-    pub(super) fn new(rate: MinRate) -> Self {
+    pub(crate) fn new(rate: MinRate) -> Self {
         let per_byte = match rate.bytes_per_second {
-            0 => rate.grace,
-            rate => Duration::from_secs(1) / rate,
+            0 => u64::try_from(rate.grace.as_nanos()).unwrap_or(u64::MAX),
+            rate => 1_000_000_000 / u64::from(rate),
         };
-        Self { credit: rate.grace, grace: rate.grace, per_byte, since: None }
+        Self { credit: rate.grace, grace: rate.grace, stall: rate.stall, per_byte, since: None }
     }
 
     /// The peer has nothing for us at `now`. Gives the moment at which that becomes a fault.
-    pub(super) fn waits(&mut self, now: Instant) -> Instant {
+    pub(crate) fn waits(&mut self, now: Instant) -> Instant {
+        self.waits_for(0, now)
+    }
+
+    /// The same where `bytes` move at once or not at all: they have the time that the rate gives them in any case.
+    pub(crate) fn waits_for(&mut self, bytes: usize, now: Instant) -> Instant {
         let since = *self.since.get_or_insert(now);
-        since.checked_add(self.credit).unwrap_or(now)
+        let patience = self.credit.min(self.stall).max(self.worth(bytes));
+        since.checked_add(patience).unwrap_or(now)
+    }
+
+    fn worth(&self, bytes: usize) -> Duration {
+        Duration::from_nanos(self.per_byte.saturating_mul(u64::try_from(bytes).unwrap_or(u64::MAX)))
     }
 
     /// `bytes` moved at `now`.
-    pub(super) fn moved(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
+    pub(crate) fn moved(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
         let waited = self.since.take().map_or(Duration::ZERO, |since| now().saturating_duration_since(since));
         let left = self.credit.saturating_sub(waited);
-        let earned = self.per_byte.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.credit = left.saturating_add(earned).min(self.grace);
+        self.credit = left.saturating_add(self.worth(bytes)).min(self.grace);
     }
 
     /// A new body: full credit.
-    pub(super) fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.credit = self.grace;
         self.since = None;
     }
@@ -57,13 +70,13 @@ impl Pace {
 
 /// One timer that is moved as seldom as possible: a deadline that only grows costs nothing until it fires.
 #[derive(Debug, Default)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Alarm {
     /// `Ready` once `deadline` has passed, else wakes the task at or before it.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
@@ -78,6 +91,44 @@ impl Alarm {
     }
 }
 
+/// The pace of one body among many. No clock is read, no timer set and nothing allocated before its first wait.
+#[derive(Debug)]
+pub struct StreamPace {
+    rate: MinRate,
+    waiting: Option<Box<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    pace: Pace,
+    alarm: Alarm,
+}
+
+impl StreamPace {
+    /// A new body, with full credit.
+    #[must_use]
+    pub fn new(rate: MinRate) -> Self {
+        Self { rate, waiting: None }
+    }
+
+    /// There is nothing to read at `now`. `Ready` once that is a fault.
+    pub fn poll_late(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let rate = self.rate;
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Box::new(Waiting { pace: Pace::new(rate), alarm: Alarm::default() }));
+        let deadline = waiting.pace.waits(now);
+        waiting.alarm.poll(cx, deadline)
+    }
+
+    /// `bytes` came.
+    pub fn moved(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.pace.moved(bytes, now);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -85,7 +136,7 @@ mod tests {
     use super::*;
 
     fn pace() -> (Pace, Instant) {
-        let rate = MinRate { bytes_per_second: 100, grace: Duration::from_secs(10) };
+        let rate = MinRate::new(100, Duration::from_secs(10));
         (Pace::new(rate), Instant::now())
     }
 
@@ -108,6 +159,25 @@ mod tests {
             });
             assert_eq!(lived, lives, "{bytes} bytes a second");
         }
+    }
+
+    #[test]
+    fn e8_a_stall_ends_sooner_than_the_grace_and_bytes_begin_it_anew() {
+        let (_, start) = pace();
+        let rate =
+            MinRate { bytes_per_second: 100, grace: Duration::from_secs(10), stall: Duration::from_secs(2) };
+        let mut pace = Pace::new(rate);
+        assert_eq!(pace.waits(start), start + Duration::from_secs(2));
+        let later = start + Duration::from_secs(1);
+        pace.moved(1, || later);
+        assert_eq!(pace.waits(later), later + Duration::from_secs(2));
+    }
+
+    #[test]
+    fn e8_bytes_that_move_as_one_have_the_time_of_their_rate() {
+        let (mut pace, start) = pace();
+        assert_eq!(pace.waits_for(5_000, start), start + Duration::from_secs(50));
+        assert_eq!(pace.waits_for(10, start), start + Duration::from_secs(10));
     }
 
     #[test]

@@ -9,16 +9,19 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::error::{AnswerFault, ExchangeFault};
 use super::http1::Link;
 use super::http2::Stream;
 use super::slot::Slot;
 use super::upgraded::Upgraded;
+use crate::guard::{Fault, Flaw, Leg, MinRate, StreamPace};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -34,9 +37,11 @@ enum Source<B: Body + 'static> {
         link: Option<Box<Link<B>>>,
         home: Rc<Slot<B>>,
     },
+    /// The connection moves for others too, so silence is counted for each stream.
     Http2 {
         incoming: Incoming,
         stream: Stream<B>,
+        silence: Option<StreamPace>,
     },
     Switched(Option<Box<Upgraded>>),
     Spent,
@@ -55,8 +60,9 @@ where
         body
     }
 
-    pub(super) fn http2(incoming: Incoming, stream: Stream<B>) -> Self {
-        let mut body = Self { source: Source::Http2 { incoming, stream } };
+    pub(super) fn http2(incoming: Incoming, stream: Stream<B>, silence: Duration) -> Self {
+        let silence = Some(StreamPace::new(MinRate::silence(silence)));
+        let mut body = Self { source: Source::Http2 { incoming, stream, silence } };
         if body.is_end_stream() {
             body.finish();
         }
@@ -75,12 +81,34 @@ where
         }
     }
 
+    /// Silence belongs to it: the body is a stream of events or messages, and whoever reads it has a bound for that.
+    pub fn may_be_silent(&mut self) {
+        if let Source::Http2 { silence, .. } = &mut self.source {
+            *silence = None;
+        }
+    }
+
     /// The last byte was read.
     fn finish(&mut self) {
         match std::mem::replace(&mut self.source, Source::Spent) {
             Source::Http1 { link: Some(link), home, .. } => home.keep(link),
             switched @ Source::Switched(_) => self.source = switched,
             _ => {}
+        }
+    }
+
+    /// `Ready` with what is wrong, when an HTTP/2 stream has been silent for too long.
+    fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<AnswerFault> {
+        let Source::Http2 { silence: Some(silence), .. } = &mut self.source else { return Poll::Pending };
+        ready!(silence.poll_late(cx, Instant::now()));
+        // Drops the stream, which resets it.
+        self.source = Source::Spent;
+        Poll::Ready(AnswerFault::Malformed(Fault::new(Flaw::SlowBody, Leg::Upstream)))
+    }
+
+    fn moved(&mut self, frame: &Frame<Bytes>) {
+        if let Source::Http2 { silence: Some(silence), .. } = &mut self.source {
+            silence.moved(frame.data_ref().map_or(0, Bytes::len), Instant::now);
         }
     }
 
@@ -92,7 +120,7 @@ where
         };
         // Drops the link, and with it the connection.
         self.source = Source::Spent;
-        let guard = guard.or_else(|| crate::guard::Fault::of(&cause));
+        let guard = guard.or_else(|| Fault::of(&cause));
         guard.map_or_else(|| AnswerFault::Broken(ExchangeFault(cause)), AnswerFault::Malformed)
     }
 
@@ -142,8 +170,12 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
-        match ready!(self.poll_source(cx)) {
+        let Poll::Ready(polled) = self.poll_source(cx) else {
+            return self.poll_silent(cx).map(|fault| Some(Err(fault)));
+        };
+        match polled {
             Some(Ok(frame)) => {
+                self.moved(&frame);
                 // Nothing stands behind trailers, and nobody asks for more after them.
                 if frame.is_trailers() || self.is_end_stream() {
                     self.finish();

@@ -34,7 +34,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Runs hyper's tasks on this core.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalExec;
+pub(super) struct LocalExec;
 
 impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExec {
     fn execute(&self, task: F) {

@@ -45,7 +45,6 @@ use tokio::time::Instant;
 pub use self::answer::AnswerBody;
 pub use self::error::{AnswerFault, ConnectFault, ExchangeFault, SendError};
 use self::http1::Answered;
-pub(crate) use self::http2::LocalExec;
 pub use self::slot::PoolStats;
 use self::slot::Slot;
 pub(crate) use self::stream::{Stream, dial};
@@ -152,7 +151,8 @@ where
             Err(cause) => return Err(SendError::Connect { cause, request: Box::new(request) }),
         };
         let head = stream.exchange(request, timeouts).await?;
-        Ok(head.map(|incoming| AnswerBody::http2(incoming, stream)))
+        let silence = timeouts.body_idle.unwrap_or(slot.body_idle());
+        Ok(head.map(|incoming| AnswerBody::http2(incoming, stream, silence)))
     }
 }
 

@@ -107,6 +107,11 @@ where
         Link::open(stream, ends, &self.settings).await
     }
 
+    /// Longest silence inside an answer's body.
+    pub(super) fn body_idle(&self) -> Duration {
+        self.settings.pace.body_idle
+    }
+
     /// Keeps `link` for the next request, if it is fit for one.
     pub(super) fn keep(&self, mut link: Box<Link<B>>) {
         let now = Instant::now();

@@ -74,7 +74,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request to the head of the final answer.
     pub answer_head: Duration,
-    /// Longest silence inside the answer's body (HTTP/1.1); `None` is the pool's setting.
+    /// Longest silence inside the answer's body; `None` is the pool's setting.
     pub body_idle: Option<Duration>,
     /// When the whole request ends, whichever attempt this is: no wait for a connection or a head goes beyond it. It
     /// stands here so that a request costs one timer and not two.

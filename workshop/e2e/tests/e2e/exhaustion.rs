@@ -183,6 +183,86 @@ fn e8_a_body_that_stops_is_ended_in_time() {
     assert!(conn.closes_within(SOON));
 }
 
+/// A gateway whose bodies may neither stand still nor trickle for long.
+fn impatient() -> Gateway {
+    Gateway::builder()
+        .set("/gateway/timeouts/body_grace", json!("800ms"))
+        .set("/gateway/timeouts/body_stall", json!("800ms"))
+        .set("/gateway/timeouts/write_stall", json!("800ms"))
+        .set("/gateway/timeouts/body_least_rate", json!("32KiB"))
+        .start()
+}
+
+#[test]
+fn e8_one_stream_whose_body_trickles_is_refused_and_the_others_live() {
+    let gateway = impatient();
+    let bearer = format!("Bearer {}", gateway.anna());
+    let post = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", HOST),
+        (":path", "/echo/x"),
+        ("authorization", &bearer),
+    ];
+    let mut conn = gateway.frames();
+    conn.send([frames::hello(), frames::headers(1, END_HEADERS, &post)].concat());
+    let mut got = Vec::new();
+    for n in 1..30_u32 {
+        // A byte on the slow stream, a whole request on another: the connection as such is lively.
+        conn.send([frames::data(1, 0, b"a"), frames::get(n * 2 + 1, HOST, "/public")].concat());
+        got.extend(conn.read_for(Duration::from_millis(100)));
+        if statuses(&got).iter().any(|(stream, _)| *stream == 1) {
+            break;
+        }
+    }
+    let answers = statuses(&got);
+    assert!(answers.iter().any(|(stream, ok)| (*stream, *ok) == (1, false)), "{answers:?}");
+    let good = answers.iter().filter(|(stream, _)| *stream != 1);
+    assert!(good.clone().count() > 3 && good.clone().all(|(_, ok)| *ok), "{answers:?}");
+    let record = gateway.record("the slow body", |r| r["reason"] == "request-timeout");
+    assert_eq!(record["close"], "complete", "{record}");
+    conn.send(frames::get(101, HOST, "/public"));
+    let after = conn.read_for(Duration::from_millis(400));
+    assert!(statuses(&after).contains(&(101, true)), "the connection lives");
+}
+
+/// The answers in these bytes: their streams, and whether they are a 200 (RFC 7541 §A, entry 8).
+fn statuses(bytes: &[u8]) -> Vec<(u32, bool)> {
+    let frames = frames::split(bytes).into_iter().filter(|f| f.kind == kind::HEADERS);
+    frames.map(|f| (f.stream, f.payload.first() == Some(&0x88))).collect()
+}
+
+#[test]
+fn e5_e8_one_stream_whose_answer_is_not_taken_is_reset_and_the_others_live() {
+    let gateway = impatient();
+    let bearer = format!("Bearer {}", gateway.anna());
+    let get = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", HOST),
+        (":path", "/echo/x"),
+        ("authorization", &bearer),
+        ("x-upstream", "bytes=400000"),
+    ];
+    let mut conn = gateway.frames();
+    let wide = frames::window_update(0, 4_000_000);
+    conn.send([frames::hello(), wide, frames::headers(1, END_HEADERS | END_STREAM, &get)].concat());
+    let mut got = Vec::new();
+    for n in 1..60_u32 {
+        conn.send(frames::get(n * 2 + 1, HOST, "/public"));
+        got.extend(conn.read_for(Duration::from_millis(100)));
+        if frames::split(&got).iter().any(|f| f.kind == kind::RST_STREAM) {
+            break;
+        }
+    }
+    let all = frames::split(&got);
+    let resets: Vec<_> = all.iter().filter(|f| f.kind == kind::RST_STREAM).map(|f| f.stream).collect();
+    assert_eq!(resets, [1], "only the stream that is not taken");
+    assert!(!all.iter().any(|f| f.kind == kind::GOAWAY), "the connection lives");
+    assert!(statuses(&got).iter().all(|(_, ok)| *ok) && statuses(&got).len() > 3);
+    let _ = gateway.record("the slow reader", |r| r["close"] == "slow-reader");
+}
+
 #[test]
 fn e9_e10_bodies_beyond_their_limits_are_refused() {
     let gateway = Gateway::start();

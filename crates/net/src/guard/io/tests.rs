@@ -412,7 +412,7 @@ async fn a3_the_upstream_side_of_a_tunnel_opens_after_its_101() {
 
 #[tokio::test(start_paused = true)]
 async fn the_rate_of_zero_means_silence_alone() {
-    let rate = MinRate { bytes_per_second: 0, grace: Duration::from_secs(5) };
+    let rate = MinRate::new(0, Duration::from_secs(5));
     let timeouts = Timeouts { body: rate, ..Timeouts::default() };
     let (mut peer, ours) = duplex(1_000);
     let (mut guard, _handle) = Downstream::new(ours, Limits::default(), timeouts);

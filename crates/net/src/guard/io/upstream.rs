@@ -65,16 +65,11 @@ impl<S> Upstream<S> {
             ready: Ready::default(),
             shared,
             idle: timeouts.body_idle,
-            body: Pace::new(silence(timeouts.body_idle)),
+            body: Pace::new(MinRate::silence(timeouts.body_idle)),
             alarm: Alarm::default(),
         };
         (Self { inner, intake, write: WriteWatch::new(timeouts.write, Leg::Upstream) }, handle)
     }
-}
-
-/// No rate, but an end to silence.
-fn silence(grace: std::time::Duration) -> MinRate {
-    MinRate { bytes_per_second: 0, grace }
 }
 
 impl Answers {
@@ -82,7 +77,7 @@ impl Answers {
     fn learn(&mut self) {
         if let Some(answer) = self.shared.take_expected() {
             self.framer.expect(answer);
-            self.body = Pace::new(silence(self.shared.body_idle().unwrap_or(self.idle)));
+            self.body = Pace::new(MinRate::silence(self.shared.body_idle().unwrap_or(self.idle)));
         }
     }
 

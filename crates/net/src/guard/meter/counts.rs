@@ -61,7 +61,7 @@ pub struct MeterLimits {
 
 impl Default for MeterLimits {
     fn default() -> Self {
-        let rate = |seconds| MinRate { bytes_per_second: 500, grace: Duration::from_secs(seconds) };
+        let rate = |seconds| MinRate::new(500, Duration::from_secs(seconds));
         Self {
             window: Duration::from_secs(10),
             resets: 100,

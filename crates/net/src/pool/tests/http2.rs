@@ -6,7 +6,9 @@ use std::rc::Rc;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
+use super::super::http2::LocalExec;
 use super::*;
+use crate::guard::Leg;
 
 /// hyper's server: each answer waits until the gate opens. Counts streams per connection.
 struct Gated {
@@ -247,6 +249,37 @@ fn trailers_come_through() {
         let answer = pool().send(&target, request(full("x")), &LIMITS).await.unwrap();
         let collected = answer.into_body().collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
+    });
+}
+
+#[test]
+fn e8_an_answer_that_falls_silent_is_given_up_unless_it_may_be_silent() {
+    on_a_core(async {
+        for may_be_silent in [false, true] {
+            let (hold, mut released) = watch::channel(false);
+            let target = refusing(move |connection, mut respond| {
+                let mut body = respond.send_response(Response::new(()), false).unwrap();
+                body.send_data(Bytes::from_static(b"ok"), false).unwrap();
+                tokio::task::spawn_local(async move {
+                    let _ = released.wait_for(|over| *over).await;
+                    body.send_data(Bytes::new(), true).unwrap();
+                });
+                connection
+            })
+            .await;
+            let limits = Timeouts { body_idle: Some(Duration::from_millis(100)), ..LIMITS };
+            let mut body = pool().send(&target, request(full("x")), &limits).await.unwrap().into_body();
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().ok().unwrap(), "ok");
+            if may_be_silent {
+                body.may_be_silent();
+                assert!(tokio::time::timeout(Duration::from_millis(300), body.frame()).await.is_err());
+                hold.send(true).unwrap();
+                assert!(body.collect().await.unwrap().to_bytes().is_empty());
+                continue;
+            }
+            let Some(Err(AnswerFault::Malformed(fault))) = body.frame().await else { panic!("no fault") };
+            assert_eq!((fault.class(), fault.leg()), ("slow-body", Leg::Upstream));
+        }
     });
 }
 
