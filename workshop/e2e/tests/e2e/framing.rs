@@ -196,6 +196,40 @@ fn a5_b2_b5_what_http1_could_not_say_does_not_pass_from_http2() {
     assert!(gateway.plain.seen().iter().all(|seen| seen.body.is_empty()));
 }
 
+/// The codec drops a fragment before anybody here sees the path, so it cannot be refused; nobody sees it either.
+#[test]
+fn b2_a_fragment_in_http2_is_seen_by_nobody() {
+    let gateway = Gateway::start();
+    let bearer = format!("Bearer {}", gateway.anna());
+    let ask = |path: &str| {
+        let head = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", HOST),
+            (":path", path),
+            ("authorization", &bearer),
+        ];
+        let got = by_frames(&gateway, frames::headers(1, frames::END_HEADERS | frames::END_STREAM, &head));
+        got.iter().any(|f| f.kind == frames::kind::HEADERS && f.payload.first() == Some(&OK))
+    };
+    // The upstream, policy (a parameter that decides) and the contract (a query that it knows) see the same path.
+    assert!(ask("/echo/x#/../../admin/x") && ask("/echo/y?a=b#c?d=e"));
+    let seen: Vec<String> = gateway.plain.take_seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(seen, ["/echo/x", "/echo/y?a=b"]);
+    assert!(ask("/tenants/north/orders#south") && !ask("/tenants/south/orders#/tenants/north/orders"));
+    assert!(!ask("/tenants/south#/../north/orders"));
+    assert_eq!(gateway.orders.take_seen().len(), 1);
+    assert!(ask("/items/1?limit=5#&limit=500") && !ask("/items/1?limit=500#?limit=5"));
+    assert_eq!(gateway.plain.take_seen().len(), 1);
+    // The record: what is listed of the path and the query, and nothing behind the `#`.
+    assert!(ask("/orders/77?page=3#secret-fragment"));
+    let record = gateway.record("the order", |r| {
+        r["event"] == "ended" && r["route"].as_str().is_some_and(|p| p.contains("/orders/{id}"))
+    });
+    assert!(!record.to_string().contains('#') && !record.to_string().contains("secret-fragment"), "{record}");
+    assert!(record.to_string().contains("77"), "{record}");
+}
+
 #[test]
 fn a6_a7_a10_odd_lines_and_bytes_are_refused() {
     let gateway = Gateway::start();
