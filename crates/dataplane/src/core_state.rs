@@ -32,6 +32,7 @@ use crate::authorise::Facts;
 use crate::body::RequestBody;
 use crate::counters::Counters;
 pub(crate) use crate::generation::Snapshot;
+use crate::helpers::Helpers;
 use crate::random::Random;
 use crate::streams::{Bounds, Streams};
 
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub in_flight: Arc<InFlight>,
     /// The generation in force.
     pub snapshot: ArcSwapOption<Snapshot>,
+    /// Threads for what would hold a core up.
+    pub helpers: Helpers,
     /// Who has proved nothing.
     pub nobody: Arc<Principal>,
 }

@@ -23,6 +23,7 @@ mod forward;
 mod frame;
 mod generation;
 mod headers;
+mod helpers;
 mod identify;
 mod line;
 mod link;

@@ -25,6 +25,7 @@ use crate::admit::InFlight;
 use crate::core_state::{Shared, Sizes, Snapshot};
 use crate::counters::Counters;
 use crate::edge::{EdgeError, workers};
+use crate::helpers::Helpers;
 use crate::settings;
 use crate::worker::{Ask, Worker};
 
@@ -45,6 +46,9 @@ const REVOCATIONS: usize = 100_000;
 const DECISIONS: usize = 16_384;
 /// Handshakes that each core has open at a time.
 const HANDSHAKES: u16 = 256;
+/// Threads that check large bodies for all cores, and how many bodies may wait for them: of at most a mebibyte each.
+const HELPERS: usize = 2;
+const HELPED: usize = 32;
 
 fn shared(plan: &Plan, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<Shared, EdgeError> {
     let odd = |what: String| EdgeError::Plan(what);
@@ -67,6 +71,7 @@ fn shared(plan: &Plan, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result
         minter: ArcSwap::from_pointee(minter),
         in_flight: Arc::new(InFlight::new(plan.gateway.limits.in_flight)),
         snapshot: ArcSwapOption::empty(),
+        helpers: Helpers::start(HELPERS, HELPED).map_err(|e| odd(e.to_string()))?,
         nobody: Arc::new(Principal::anonymous(nobody)),
     })
 }

@@ -3,6 +3,7 @@
 //! Rate limits first, all of them or none; then how many at once; then the contract, which may need the whole body.
 //! A body that the contract reads is taken out of the permit, checked, and put back as the bytes that were checked.
 //!
+//! INVARIANT: a body that takes long to check does not hold the other requests of its core up (`helpers`).
 //! INVARIANT: what the contract saw is what is forwarded.
 //! INVARIANT: a request that is refused here was counted by no limit but the one that refuses.
 //!
@@ -11,8 +12,10 @@
 //!
 //! Sources: SS028-11.4.2; MS-SS-8.1, 8.2; SS028-11.6.2b; threats E9, E10.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header;
 use portcullis_contract::{BodyPresence, Findings, HeadView, Kind};
 use portcullis_core::{Name, Proof, Reason, Refusal};
@@ -68,8 +71,31 @@ async fn follow(
     judge(record, &head_findings(checks, permit, content_type, &body), checks.mode)?;
     let Some(cap) = checks.buffers(method, content_type) else { return Ok(body) };
     let whole = body.collect(cap, core.shared.body_deadline()).await?;
-    judge(record, &checks.body(method, content_type, &whole), checks.mode)?;
+    let found = examine(core, permit.facts(), content_type, &whole).await?;
+    judge(record, &found, checks.mode)?;
     Ok(RequestBody::whole(whole))
+}
+
+/// Bodies up to this size are checked on the core: waking a helper would cost more.
+const SMALL: usize = 64 * 1024;
+
+/// Holds a whole body to the contract: a small one here, a large one off this core.
+async fn examine(
+    core: &Core,
+    facts: &Facts,
+    content_type: Option<&str>,
+    whole: &Bytes,
+) -> Result<Findings, Refusal> {
+    let (route, method) = (Arc::clone(&facts.route), facts.method);
+    let (content_type, whole) = (content_type.map(str::to_owned), whole.clone());
+    let large = whole.len() > SMALL;
+    let check = move || {
+        let checks = route.contract.as_ref()?;
+        Some(checks.body(method, content_type.as_deref(), &whole))
+    };
+    let patience = core.shared.body_deadline();
+    let found = if large { core.shared.helpers.run(check, patience).await? } else { check() };
+    found.ok_or_else(|| Refusal::new(Reason::Unavailable, "the route has no contract to check"))
 }
 
 fn head_findings(

@@ -125,6 +125,12 @@ fn a_contract_refuses_what_it_does_not_know() {
     assert_eq!(get(&gateway, "/items/1?limit=50", &anna).status, 200);
     assert_eq!(put("application/json", "{\"name\":\"a\"}").status, 200);
     assert_eq!(gateway.plain.take_seen()[1].body, "{\"name\":\"a\"}");
+    // Large ones are checked on another thread, by the same rules.
+    let padded = |name: &str| format!("{{{}\"name\":{name}}}", " ".repeat(200_000));
+    refused(&gateway, &put("application/json", &padded("7")), 400, "contract-broken");
+    nothing_arrived(&gateway);
+    assert_eq!(put("application/json", &padded("\"a\"")).status, 200);
+    assert_eq!(gateway.plain.take_seen()[0].body.len(), padded("\"a\"").len());
 }
 
 #[test]
