@@ -6,7 +6,6 @@
 //! Not here: TLS and framing themselves (`portcullis-net`).
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use portcullis_core::{Principal, Refusal, UnixMillis};
@@ -17,13 +16,14 @@ use portcullis_net::guard::{DownstreamHandle, Fault, MinRate};
 use portcullis_net::tls::{ConnectionFacts, TlsVersion as NetTlsVersion};
 use portcullis_snapshot::plan::{CertificateName, ClientAuthority, Plan};
 
+use crate::arrive::Ends;
 use crate::body::BodyRules;
 use crate::upgrade::Pending;
 use crate::{settings, trailers};
 
 /// One connection of a caller.
 pub(crate) struct Connection {
-    source: IpAddr,
+    ends: Ends,
     facts: Option<ConnectionFacts>,
     client: Option<Client>,
     framing: Framing,
@@ -64,12 +64,12 @@ pub(crate) struct Client {
 
 impl Connection {
     /// A connection after its handshake.
-    pub(crate) fn new(source: IpAddr, facts: Option<ConnectionFacts>, framing: Framing, plan: &Plan) -> Self {
+    pub(crate) fn new(ends: Ends, facts: Option<ConnectionFacts>, framing: Framing, plan: &Plan) -> Self {
         let leaf = facts.as_ref().and_then(ConnectionFacts::peer_leaf);
         let client = leaf.and_then(|der| read_client(der, plan));
         let guard = settings::guard_limits(plan);
         Self {
-            source,
+            ends,
             facts,
             client,
             framing,
@@ -82,8 +82,8 @@ impl Connection {
     }
 
     /// Where it came from.
-    pub(crate) fn source(&self) -> IpAddr {
-        self.source
+    pub(crate) fn ends(&self) -> Ends {
+        self.ends
     }
 
     /// What its certificate proves.

@@ -14,6 +14,7 @@ use http::{Uri, Version};
 use portcullis_core::{Clock, Name, Reason, Refusal, Sensitive, UnixMillis};
 use portcullis_evidence::request::Generations;
 use portcullis_net::Protocol;
+use portcullis_net::address::Networks;
 use portcullis_net::pool::{Address, Target, Timeouts};
 use portcullis_net::tls::{
     CertificateSource, ClientAuth, ClientTls, ClientTlsSource, Expected, Roots, ServerTls, ServerTlsSource,
@@ -42,6 +43,8 @@ pub(crate) struct Snapshot {
     pub tls: Arc<ServerTls>,
     /// When all of this ends.
     pub not_after: UnixMillis,
+    /// Peers that begin each connection with a PROXY header (A9).
+    pub balancers: Networks,
     legs: HashMap<Name, Leg>,
     metrics: Vec<Arc<RouteMetrics>>,
 }
@@ -100,6 +103,7 @@ impl Snapshot {
             routes,
             authorisation: Arc::clone(&compiled.authorisation),
             keys: Arc::clone(&compiled.keys),
+            balancers: Networks::new(plan.gateway.proxy_protocol.iter().copied()),
             plan,
             compiled,
             tls,

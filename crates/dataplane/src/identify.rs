@@ -122,7 +122,7 @@ fn by_token(
     token: &str,
     now: Now,
 ) -> Result<Caller, Refusal> {
-    let source = SourcePrefix::of(connection.source());
+    let source = SourcePrefix::of(connection.ends().source);
     let verifier = &snapshot.keys.verifier;
     let fail = |fault: TokenFault| failed(core, source, &fault, now);
     let mut tokens = core.tokens.borrow_mut();
@@ -161,14 +161,14 @@ fn by_api_key(
     now: Now,
 ) -> Result<Caller, Refusal> {
     let refuse = |why: &'static str| Refusal::new(Reason::InvalidApiKey, why);
-    let source = SourcePrefix::of(connection.source());
+    let source = SourcePrefix::of(connection.ends().source);
     let exhausted =
         |wait| Refusal::new(Reason::TooManyFailures, "too many keys from this source failed").after(wait);
     core.shared.failures.admit(source, now).map_err(exhausted)?;
     let keys = snapshot.keys.api_keys.as_ref().ok_or_else(|| refuse("no API keys are configured"))?;
     let service = service.ok_or_else(|| refuse("the key is used on no service"))?;
     let application = connection.client().and_then(|c| c.name.as_deref());
-    let at = KeyUse { source: connection.source(), application, service, now: now.wall };
+    let at = KeyUse { source: connection.ends().source, application, service, now: now.wall };
     let principal = keys.check(presented, &at).map_err(|fault| {
         core.shared.failures.failed(source, now);
         fault.refusal()

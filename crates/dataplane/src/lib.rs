@@ -11,6 +11,7 @@
 
 mod admit;
 mod answer;
+mod arrive;
 mod authorise;
 mod body;
 mod connection;

@@ -140,7 +140,12 @@ impl Record {
 
     /// Where it came from.
     pub(crate) fn source(&self) -> IpAddr {
-        self.connection.source()
+        self.connection.ends().source
+    }
+
+    /// Who told us so, if it did not connect itself.
+    pub(crate) fn via(&self) -> Option<IpAddr> {
+        self.connection.ends().via
     }
 
     /// The methods of the path, if it is known with others than the one that came.

@@ -3,11 +3,10 @@
 //! INVARIANT: a connection stays on the core that accepted it.
 //! INVARIANT: whatever ends a connection before it reached the line is an event, and counted (DESIGN §4).
 //!
-//! Not here: who starts a core (`edge`), what a request means (`line`).
+//! Not here: who starts a core (`edge`), who is at the other end (`arrive`), what a request means (`line`).
 //!
 //! Sources: threats D8, E1-E5, E8; SS028-11.3.3a.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,9 @@ use portcullis_evidence::{SafeText, Source, SourceForm};
 use portcullis_net::Protocol;
 use portcullis_net::guard::meter::Meter;
 use portcullis_net::guard::{Downstream, Leg};
-use portcullis_net::listen::{self, CoreHandshakes, CoreListener, Drain, Listener, Phase, Seat, SourceCaps};
+use portcullis_net::listen::{
+    self, ConnectionSlot, CoreHandshakes, CoreListener, Drain, Listener, Phase, Seat, SourceCaps,
+};
 use portcullis_net::pool::{Pool, PoolSettings};
 use portcullis_net::serve::{self, Ended};
 use portcullis_net::tls::{ConnectionFacts, ServerStream};
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use crate::arrive::{Arrived, End, Ends, arrive};
 use crate::connection::{Connection, Framing};
 use crate::core_state::{Core, Shared, Sizes, Snapshot};
 use crate::line;
@@ -122,36 +124,38 @@ async fn connection(door: Door, accepted: listen::Connection) {
     metrics.connections.inc();
     metrics.connections_open.inc();
     door.open.inc();
-    let source = accepted.peer.ip();
-    if let Err(End { class, fault }) = serve_connection(&door, accepted).await {
+    if let Err((ends, End { class, fault })) = serve_connection(&door, accepted).await {
         door.core.shared.metrics.rejected(fault);
-        note(&door.core, source, class, fault);
+        note(&door.core, ends, class, fault);
     }
     door.open.dec();
     metrics.connections_open.dec();
 }
 
-/// Why a connection ended outside the line.
-struct End {
-    class: ConnectionClass,
-    fault: &'static str,
+async fn serve_connection(door: &Door, accepted: listen::Connection) -> Result<(), (Ends, End)> {
+    let listen::Connection { mut stream, peer, seat: _seat, .. } = accepted;
+    let idle = End { class: ConnectionClass::OverCap, fault: "no-generation" };
+    let snapshot = door.core.snapshot(door.core.now()).map_err(|_| (Ends::direct(peer), idle))?;
+    let deadline = Instant::now() + snapshot.plan.gateway.timeouts.handshake.as_duration();
+    let Arrived { slot, ends } =
+        arrive(&door.caps, &snapshot.balancers, &mut stream, peer, deadline).await?;
+    serve_known(door, &snapshot, (&slot, ends), stream, deadline).await.map_err(|end| (ends, end))
 }
 
-async fn serve_connection(door: &Door, accepted: listen::Connection) -> Result<(), End> {
-    let core = &door.core;
-    let listen::Connection { stream, peer, seat: _seat, .. } = accepted;
-    let over = |fault: listen::CapFault| End { class: ConnectionClass::OverCap, fault: fault.word() };
-    let slot = door.caps.admit(peer.ip()).map_err(over)?;
-    let snapshot = core
-        .snapshot(core.now())
-        .map_err(|_| End { class: ConnectionClass::OverCap, fault: "no-generation" })?;
+async fn serve_known(
+    door: &Door,
+    snapshot: &Snapshot,
+    (slot, ends): (&ConnectionSlot, Ends),
+    stream: TcpStream,
+    deadline: Instant,
+) -> Result<(), End> {
     let (stream, facts) = {
-        let _handshake = slot.handshake().map_err(over)?;
-        shake(door, &snapshot, stream).await?
+        let _handshake = slot.handshake()?;
+        shake(door, snapshot, stream, deadline).await?
     };
     match facts.protocol() {
-        Protocol::Http1 => serve_http1(door, &snapshot, peer.ip(), stream, facts).await,
-        Protocol::Http2 => serve_http2(door, &snapshot, peer.ip(), stream, facts).await,
+        Protocol::Http1 => serve_http1(door, snapshot, ends, stream, facts).await,
+        Protocol::Http2 => serve_http2(door, snapshot, ends, stream, facts).await,
     }
 }
 
@@ -159,10 +163,10 @@ async fn shake(
     door: &Door,
     snapshot: &Snapshot,
     stream: TcpStream,
+    deadline: Instant,
 ) -> Result<(ServerStream<TcpStream>, ConnectionFacts), End> {
     let core = &door.core;
     let began = core.now();
-    let deadline = Instant::now() + snapshot.plan.gateway.timeouts.handshake.as_duration();
     let late = End { class: ConnectionClass::Timeout, fault: "handshake-queue" };
     let _turn = door.handshakes.turn(deadline).await.ok_or(late)?;
     let shaken = snapshot.tls.accept(stream, deadline).await;
@@ -178,13 +182,13 @@ async fn shake(
 async fn serve_http1(
     door: &Door,
     snapshot: &Snapshot,
-    source: IpAddr,
+    ends: Ends,
     stream: ServerStream<TcpStream>,
     facts: ConnectionFacts,
 ) -> Result<(), End> {
     let limits = settings::guard_limits(&snapshot.plan);
     let (guarded, handle) = Downstream::new(stream, limits.clone(), settings::guard_timeouts(&snapshot.plan));
-    let known = Connection::new(source, Some(facts), Framing::Http1(handle), &snapshot.plan);
+    let known = Connection::new(ends, Some(facts), Framing::Http1(handle), &snapshot.plan);
     let known = Rc::new(known);
     // Boxed once, at the door: whoever holds or wraps the request's future then moves a pointer, not kilobytes.
     let service = |request| Box::pin(line::serve(Rc::clone(&door.core), Rc::clone(&known), request));
@@ -212,12 +216,12 @@ async fn serve_http1(
 async fn serve_http2(
     door: &Door,
     snapshot: &Snapshot,
-    source: IpAddr,
+    ends: Ends,
     stream: ServerStream<TcpStream>,
     facts: ConnectionFacts,
 ) -> Result<(), End> {
     let (metered, handle) = Meter::new(stream, Leg::Downstream, settings::meter_limits(&snapshot.plan));
-    let known = Connection::new(source, Some(facts), Framing::Http2(handle), &snapshot.plan);
+    let known = Connection::new(ends, Some(facts), Framing::Http2(handle), &snapshot.plan);
     let known = Rc::new(known);
     let core = Rc::clone(&door.core);
     let service = |request| Box::pin(line::serve(Rc::clone(&core), Rc::clone(&known), request));
@@ -240,14 +244,15 @@ async fn serve_http2(
 }
 
 /// Records what never reached the line; beyond a rate, many of a kind share a line.
-fn note(core: &Core, source: IpAddr, class: ConnectionClass, fault: &'static str) {
+fn note(core: &Core, ends: Ends, class: ConnectionClass, fault: &'static str) {
     let now = core.now();
-    let network = Source::of(source, SourceForm::NETWORK);
+    let network = Source::of(ends.source, SourceForm::NETWORK);
     if core.coalesce(Class::Connection(class), network, now) == Coalesce::Counted {
         return;
     }
     let event = Event::Connection(ConnectionEvent {
-        source: Source::of(source, SourceForm::Full),
+        source: Source::of(ends.source, SourceForm::Full),
+        via: ends.via.map(|via| Source::of(via, SourceForm::Full)),
         listener: None,
         class,
         fault,

@@ -13,7 +13,7 @@ use crate::event::{
 };
 use crate::json::{self, Object};
 use crate::request::{Caller, Decided, Ended, Finding, Generations, Outcome, Phases, Request, Trace};
-use crate::{Permitted, SafeText};
+use crate::{Permitted, SafeText, Source};
 
 /// The version of the line's form.
 const VERSION: u64 = 1;
@@ -78,7 +78,7 @@ fn beyond(count: usize) -> u64 {
 }
 
 fn request(line: &mut Object<'_>, event: &Request<'_>) {
-    line.shown("source", event.source);
+    source(line, event.source, event.via);
     line.word("protocol", event.protocol.word());
     tls(line, event.tls);
     line.safe("method", event.method);
@@ -94,6 +94,13 @@ fn request(line: &mut Object<'_>, event: &Request<'_>) {
     if let Some(Trace { trace, span }) = &event.trace {
         line.hex("trace", trace);
         line.hex("span", span);
+    }
+}
+
+fn source(line: &mut Object<'_>, source: Source, via: Option<Source>) {
+    line.shown("source", source);
+    if let Some(via) = via {
+        line.shown("via", via);
     }
 }
 
@@ -188,7 +195,7 @@ fn phases(line: &mut Object<'_>, us: &Phases) {
 }
 
 fn connection(line: &mut Object<'_>, event: &Connection<'_>) {
-    line.shown("source", event.source);
+    source(line, event.source, event.via);
     if let Some(listener) = event.listener {
         line.word("listener", listener.as_str());
     }

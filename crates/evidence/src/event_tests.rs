@@ -47,6 +47,7 @@ pub(crate) fn each(text: &str, see: &mut dyn FnMut(&Event<'_>)) {
     let decided = Decided {
         request: Request {
             source: source(),
+            via: None,
             protocol: Protocol::Http2,
             tls,
             method: SafeText::name(if text == "plain" { "GET" } else { text }),
@@ -82,6 +83,7 @@ pub(crate) fn each(text: &str, see: &mut dyn FnMut(&Event<'_>)) {
     }
     see(&Event::Connection(Connection {
         source: source(),
+        via: Some(Source::of(IpAddr::from([10, 0, 9, 1]), SourceForm::Full)),
         listener: Some(&listener),
         class: ConnectionClass::GuardFault,
         fault: "content-length-twice",

@@ -167,6 +167,8 @@ pub struct Trace {
 pub struct Request<'a> {
     /// Where it came from.
     pub source: Source,
+    /// The proxy or load balancer that told us so; none if the source itself connected.
+    pub via: Option<Source>,
     /// The protocol it came in.
     pub protocol: Protocol,
     /// The TLS session it came over; none on a unix socket.

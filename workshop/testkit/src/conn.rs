@@ -1,6 +1,6 @@
 //! A client that says exactly the bytes it is told: for framing, smuggling and slow-peer tests.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,9 +34,16 @@ impl RawConn {
     /// # Errors
     /// What the handshake said.
     pub fn tls(to: SocketAddr, name: &str, config: Arc<ClientConfig>) -> Result<Self, String> {
+        Self::tls_over(dial(to), name, config)
+    }
+
+    /// TLS on a connection that exists, whatever was said on it before.
+    ///
+    /// # Errors
+    /// What the handshake said.
+    pub fn tls_over(mut tcp: TcpStream, name: &str, config: Arc<ClientConfig>) -> Result<Self, String> {
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
         let mut conn = ClientConnection::new(config, name).map_err(|e| e.to_string())?;
-        let mut tcp = dial(to);
         tcp.set_read_timeout(Some(PATIENCE)).expect("a socket takes a time limit");
         while conn.is_handshaking() {
             conn.complete_io(&mut tcp).map_err(|e| e.to_string())?;
@@ -196,6 +203,20 @@ pub(crate) fn dial(to: SocketAddr) -> TcpStream {
         TcpStream::connect_timeout(&to, PATIENCE).unwrap_or_else(|e| panic!("connecting to {to}: {e}"));
     stream.set_nodelay(true).expect("a TCP socket takes TCP_NODELAY");
     stream
+}
+
+/// Connects from this address of the machine, such as `127.0.0.2`.
+///
+/// # Panics
+/// If the address cannot be had, or nobody listens.
+#[must_use]
+pub fn dial_from(from: IpAddr, to: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket(family, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddr::new(from, 0)).unwrap_or_else(|e| panic!("binding {from}: {e}"));
+    connect(&socket, &to).unwrap_or_else(|e| panic!("connecting from {from} to {to}: {e}"));
+    TcpStream::from(socket)
 }
 
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

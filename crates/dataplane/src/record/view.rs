@@ -37,6 +37,7 @@ impl<'r> View<'r> {
         let record = self.record;
         Request {
             source: Source::of(record.source(), SourceForm::Full),
+            via: record.via().map(|via| Source::of(via, SourceForm::Full)),
             protocol: if record.version == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 },
             tls: record
                 .connection

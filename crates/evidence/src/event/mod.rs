@@ -105,6 +105,8 @@ words! {
 pub struct Connection<'a> {
     /// Where it came from.
     pub source: Source,
+    /// The load balancer that told us so; none if the source itself connected.
+    pub via: Option<Source>,
     /// The configured name of the listener.
     pub listener: Option<&'a Name>,
     /// What it was.

@@ -1,11 +1,13 @@
 //! How many connections and handshakes one source, and all together, may hold.
 //!
-//! The table holds only sources that have a connection now, so the total cap bounds it and nothing needs evicting.
+//! The table holds only sources that have a connection now, so the total cap bounds it and nothing needs evicting. Behind a
+//! load balancer the source is known only after the PROXY header: until then a connection has a [`Place`] among all, and
+//! those that wait for their header have a cap of their own, so that a silent balancer leaves room for others.
 //!
 //! INVARIANT: counts never exceed their caps, on any number of cores.
 //! INVARIANT: an entry whose count is zero is not in the table.
 //!
-//! Sources: threats E8 (stalls), D8 (handshake stalls); 11.4.2.
+//! Sources: threats A9, E8 (stalls), D8 (handshake stalls); 11.4.2.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -41,6 +43,9 @@ pub enum CapFault {
     /// This source's handshakes.
     #[error("this source has as many unfinished handshakes as one may")]
     Handshakes,
+    /// Those whose source is not known yet.
+    #[error("as many connections as may wait for their PROXY header")]
+    Unnamed,
 }
 
 impl CapFault {
@@ -51,6 +56,7 @@ impl CapFault {
             Self::Total => "connection-cap",
             Self::Source => "source-connection-cap",
             Self::Handshakes => "source-handshake-cap",
+            Self::Unnamed => "unnamed-connection-cap",
         }
     }
 }
@@ -66,15 +72,28 @@ struct Held {
 pub struct SourceCaps {
     limits: CapLimits,
     total: AtomicU32,
+    unnamed: AtomicU32,
     // A random key, so that a caller cannot choose addresses that share a shard or a bucket.
     hasher: std::hash::RandomState,
     shards: [Mutex<HashMap<Source, Held>>; SHARDS],
 }
 
-/// One counted connection.
+/// A connection that is counted among all, and for no source yet.
+#[derive(Debug)]
+pub struct Place {
+    caps: Arc<SourceCaps>,
+}
+
+/// A connection that waits for the header that names its source.
+#[derive(Debug)]
+pub struct Unnamed<'a> {
+    caps: &'a SourceCaps,
+}
+
+/// One connection that is counted among all and for its source.
 #[derive(Debug)]
 pub struct ConnectionSlot {
-    caps: Arc<SourceCaps>,
+    place: Place,
     source: Source,
 }
 
@@ -91,24 +110,19 @@ impl SourceCaps {
         Arc::new(Self {
             limits,
             total: AtomicU32::new(0),
+            unnamed: AtomicU32::new(0),
             hasher: std::hash::RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::default()),
         })
     }
 
-    /// Counts one connection of `peer`.
+    /// Counts one connection among all.
     ///
     /// # Errors
-    /// The cap that is met already; nothing is counted then.
-    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionSlot, CapFault> {
-        let source = Source::of(peer);
-        let below = |open: u32| (open < self.limits.total).then_some(open + 1);
-        self.total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).map_err(|_| CapFault::Total)?;
-        if self.take_connection(source) {
-            return Ok(ConnectionSlot { caps: Arc::clone(self), source });
-        }
-        self.total.fetch_sub(1, Ordering::Relaxed);
-        Err(CapFault::Source)
+    /// There are as many as there may be.
+    pub fn enter(self: &Arc<Self>) -> Result<Place, CapFault> {
+        take(&self.total, self.limits.total).ok_or(CapFault::Total)?;
+        Ok(Place { caps: Arc::clone(self) })
     }
 
     /// Connections of all sources.
@@ -135,15 +149,56 @@ impl SourceCaps {
     }
 }
 
+/// One more, unless there are `most`.
+fn take(count: &AtomicU32, most: u32) -> Option<u32> {
+    let below = |n: u32| (n < most).then_some(n + 1);
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).ok()
+}
+
+impl Place {
+    /// Counts it for its source, which is known now.
+    ///
+    /// # Errors
+    /// The source has as many as one may; nothing is counted then.
+    pub fn of(self, source: IpAddr) -> Result<ConnectionSlot, CapFault> {
+        let source = Source::of(source);
+        match self.caps.take_connection(source) {
+            true => Ok(ConnectionSlot { place: self, source }),
+            false => Err(CapFault::Source),
+        }
+    }
+
+    /// Counts it among those that wait for a header: a quarter of all may.
+    ///
+    /// # Errors
+    /// As many wait as may.
+    pub fn unnamed(&self) -> Result<Unnamed<'_>, CapFault> {
+        take(&self.caps.unnamed, (self.caps.limits.total / 4).max(1)).ok_or(CapFault::Unnamed)?;
+        Ok(Unnamed { caps: &self.caps })
+    }
+}
+
+impl Drop for Unnamed<'_> {
+    fn drop(&mut self) {
+        self.caps.unnamed.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.caps.total.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl ConnectionSlot {
     /// Counts one handshake of this connection's source.
     ///
     /// # Errors
     /// The source has too many already.
     pub fn handshake(&self) -> Result<HandshakeSlot<'_>, CapFault> {
-        let mut shard = self.caps.shard(self.source);
+        let mut shard = self.place.caps.shard(self.source);
         let held = shard.entry(self.source).or_default();
-        if held.handshakes >= self.caps.limits.handshakes_per_source {
+        if held.handshakes >= self.place.caps.limits.handshakes_per_source {
             return Err(CapFault::Handshakes);
         }
         held.handshakes += 1;
@@ -153,7 +208,7 @@ impl ConnectionSlot {
 
 impl Drop for HandshakeSlot<'_> {
     fn drop(&mut self) {
-        if let Some(held) = self.slot.caps.shard(self.slot.source).get_mut(&self.slot.source) {
+        if let Some(held) = self.slot.place.caps.shard(self.slot.source).get_mut(&self.slot.source) {
             held.handshakes = held.handshakes.saturating_sub(1);
         }
     }
@@ -161,14 +216,13 @@ impl Drop for HandshakeSlot<'_> {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut entry) = self.caps.shard(self.source).entry(self.source) {
+        if let Entry::Occupied(mut entry) = self.place.caps.shard(self.source).entry(self.source) {
             let held = entry.get_mut();
             held.connections = held.connections.saturating_sub(1);
             if held.connections == 0 {
                 entry.remove();
             }
         }
-        self.caps.total.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -182,6 +236,10 @@ mod tests {
         SourceCaps::new(CapLimits { total, per_source, handshakes_per_source: handshakes })
     }
 
+    fn admit(caps: &Arc<SourceCaps>, source: IpAddr) -> Result<ConnectionSlot, CapFault> {
+        caps.enter()?.of(source)
+    }
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -193,11 +251,11 @@ mod tests {
     #[test]
     fn e8_one_source_cannot_take_all_places_and_the_total_holds() {
         let caps = caps(3, 2, 9);
-        let held: Vec<_> = (0..2).map(|_| caps.admit(ip("192.0.2.1")).unwrap()).collect();
-        assert_eq!(caps.admit(ip("192.0.2.1")).unwrap_err(), CapFault::Source);
-        assert_eq!(caps.admit(ip("::ffff:192.0.2.1")).unwrap_err(), CapFault::Source);
-        let other = caps.admit(ip("192.0.2.2")).unwrap();
-        assert_eq!(caps.admit(ip("192.0.2.3")).unwrap_err(), CapFault::Total);
+        let held: Vec<_> = (0..2).map(|_| admit(&caps, ip("192.0.2.1")).unwrap()).collect();
+        assert_eq!(admit(&caps, ip("192.0.2.1")).unwrap_err(), CapFault::Source);
+        assert_eq!(admit(&caps, ip("::ffff:192.0.2.1")).unwrap_err(), CapFault::Source);
+        let other = admit(&caps, ip("192.0.2.2")).unwrap();
+        assert_eq!(admit(&caps, ip("192.0.2.3")).unwrap_err(), CapFault::Total);
         drop((held, other));
         assert_eq!((caps.open(), entries(&caps)), (0, 0));
     }
@@ -205,19 +263,36 @@ mod tests {
     #[test]
     fn e8_a_v6_subscriber_is_one_source() {
         let caps = caps(9, 1, 9);
-        let _held = caps.admit(ip("2001:db8:0:1::1")).unwrap();
-        assert_eq!(caps.admit(ip("2001:db8:0:1:9::2")).unwrap_err(), CapFault::Source);
-        assert!(caps.admit(ip("2001:db8:0:2::1")).is_ok());
+        let _held = admit(&caps, ip("2001:db8:0:1::1")).unwrap();
+        assert_eq!(admit(&caps, ip("2001:db8:0:1:9::2")).unwrap_err(), CapFault::Source);
+        assert!(admit(&caps, ip("2001:db8:0:2::1")).is_ok());
     }
 
     #[test]
     fn d8_unfinished_handshakes_are_capped_apart_from_connections() {
         let caps = caps(9, 9, 1);
-        let (a, b) = (caps.admit(ip("192.0.2.1")).unwrap(), caps.admit(ip("192.0.2.1")).unwrap());
+        let (a, b) = (admit(&caps, ip("192.0.2.1")).unwrap(), admit(&caps, ip("192.0.2.1")).unwrap());
         let shaking = a.handshake().unwrap();
         assert_eq!(b.handshake().unwrap_err(), CapFault::Handshakes);
         drop(shaking);
         assert!(b.handshake().is_ok());
+    }
+
+    #[test]
+    fn a9_those_that_wait_for_a_header_are_bounded_and_count_for_no_source() {
+        let caps = caps(8, 1, 9);
+        let places: Vec<_> = (0..3).map(|_| caps.enter().unwrap()).collect();
+        let waiting: Vec<_> = places.iter().take(2).map(|p| p.unnamed().unwrap()).collect();
+        assert_eq!(places[2].unnamed().unwrap_err(), CapFault::Unnamed);
+        assert_eq!((caps.open(), entries(&caps)), (3, 0));
+        drop(waiting);
+        assert!(places[2].unnamed().is_ok());
+        let mut named = places.into_iter().map(|p| p.of(ip("192.0.2.1")));
+        let first = named.next().unwrap().unwrap();
+        assert!(named.all(|place| place.unwrap_err() == CapFault::Source));
+        assert_eq!(caps.open(), 1, "a place that finds no source's is given back");
+        drop(first);
+        assert_eq!((caps.open(), entries(&caps)), (0, 0));
     }
 
     #[test]
@@ -227,7 +302,7 @@ mod tests {
             let caps = &caps;
             move || {
                 let held: Vec<_> =
-                    (0..100).filter_map(|_| caps.admit(IpAddr::from([192, 0, 2, last])).ok()).collect();
+                    (0..100).filter_map(|_| admit(caps, IpAddr::from([192, 0, 2, last])).ok()).collect();
                 held.len()
             }
         };
@@ -249,7 +324,7 @@ mod tests {
                     let mine = held.iter().filter(|(l, _)| *l == last).count();
                     let want = if held.len() >= 8 { Err(CapFault::Total) }
                         else if mine >= 3 { Err(CapFault::Source) } else { Ok(()) };
-                    let got = caps.admit(IpAddr::from([192, 0, 2, last]));
+                    let got = admit(&caps, IpAddr::from([192, 0, 2, last]));
                     prop_assert_eq!(got.as_ref().map(|_| ()).map_err(|e| *e), want);
                     held.extend(got.ok().map(|slot| (last, slot)));
                 } else if let Some(at) = held.iter().position(|(l, _)| *l == last) {

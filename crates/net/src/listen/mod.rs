@@ -15,7 +15,7 @@ mod handshakes;
 mod socket;
 
 pub use board::{LoadBoard, Occupied, Seat};
-pub use caps::{CapFault, CapLimits, ConnectionSlot, HandshakeSlot, SourceCaps};
+pub use caps::{CapFault, CapLimits, ConnectionSlot, HandshakeSlot, Place, SourceCaps, Unnamed};
 pub use drain::{Drain, DrainSwitch, Phase};
 pub use handshakes::{CoreHandshakes, HandshakeTurn};
 pub use socket::{AcceptFault, BindFault, Connection, CoreListener, Listener};

@@ -21,6 +21,7 @@ mod identity;
 mod load;
 mod operation;
 mod processes;
+mod proxies;
 mod reading;
 mod shaping;
 mod twins;
