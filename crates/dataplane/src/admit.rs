@@ -7,6 +7,7 @@
 //!
 //! Sources: MS-SS-13.5; threats E1, E8.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -66,6 +67,8 @@ pub(crate) struct Admitted {
     pub framed: Framed,
     /// Its place in flight.
     pub slot: Slot,
+    /// Whom it comes from.
+    pub source: IpAddr,
 }
 
 /// Takes the slots.
@@ -74,7 +77,7 @@ pub(crate) fn admit(core: &Rc<Core>, framed: Framed, record: &mut Record) -> Res
         || Refusal::new(Reason::Overloaded, "every in-flight slot is taken").after(Duration::from_secs(1));
     let slot = core.shared.in_flight.enter().ok_or_else(full)?;
     record.reserve()?;
-    Ok(Admitted { framed, slot })
+    Ok(Admitted { framed, slot, source: record.source() })
 }
 
 #[cfg(test)]

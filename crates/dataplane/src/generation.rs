@@ -45,6 +45,8 @@ pub(crate) struct Snapshot {
     pub not_after: UnixMillis,
     /// Peers that begin each connection with a PROXY header (A9).
     pub balancers: Networks,
+    /// Peers that are believed about whom a request comes from (B11).
+    pub proxies: Networks,
     legs: HashMap<Name, Leg>,
     metrics: Vec<Arc<RouteMetrics>>,
 }
@@ -104,6 +106,7 @@ impl Snapshot {
             authorisation: Arc::clone(&compiled.authorisation),
             keys: Arc::clone(&compiled.keys),
             balancers: Networks::new(plan.gateway.proxy_protocol.iter().copied()),
+            proxies: Networks::new(plan.gateway.trusted_proxies.iter().copied()),
             plan,
             compiled,
             tls,

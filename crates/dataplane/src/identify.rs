@@ -13,6 +13,7 @@
 //!
 //! Sources: RFC 6750 §2.1 (only the `Authorization` field), RFC 8705 §3; MS-SS-1.1, 1.4, 1.5; threats C1-C3, C6, C15.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -73,8 +74,10 @@ pub(crate) fn identify(
     now: Now,
 ) -> Result<Caller, Refusal> {
     match presented(&admitted.framed.parts.headers)? {
-        Presented::Token(token) => by_token(core, snapshot, connection, token, now),
-        Presented::ApiKey(key) => by_api_key(core, snapshot, connection, (key, door.service()), now),
+        Presented::Token(token) => by_token(core, snapshot, (connection, admitted.source), token, now),
+        Presented::ApiKey(key) => {
+            by_api_key(core, snapshot, (connection, admitted.source), (key, door.service()), now)
+        }
         Presented::Nothing => Ok(by_connection(core, connection, now)),
     }
 }
@@ -118,11 +121,11 @@ fn bearer(field: &str) -> Result<&str, Refusal> {
 fn by_token(
     core: &Core,
     snapshot: &Snapshot,
-    connection: &Connection,
+    (connection, source): (&Connection, IpAddr),
     token: &str,
     now: Now,
 ) -> Result<Caller, Refusal> {
-    let source = SourcePrefix::of(connection.ends().source);
+    let source = SourcePrefix::of(source);
     let verifier = &snapshot.keys.verifier;
     let fail = |fault: TokenFault| failed(core, source, &fault, now);
     let mut tokens = core.tokens.borrow_mut();
@@ -156,19 +159,19 @@ fn failed(core: &Core, source: SourcePrefix, fault: &TokenFault, now: Now) -> Re
 fn by_api_key(
     core: &Core,
     snapshot: &Snapshot,
-    connection: &Connection,
+    (connection, address): (&Connection, IpAddr),
     (presented, service): (&str, Option<&Name>),
     now: Now,
 ) -> Result<Caller, Refusal> {
     let refuse = |why: &'static str| Refusal::new(Reason::InvalidApiKey, why);
-    let source = SourcePrefix::of(connection.ends().source);
+    let source = SourcePrefix::of(address);
     let exhausted =
         |wait| Refusal::new(Reason::TooManyFailures, "too many keys from this source failed").after(wait);
     core.shared.failures.admit(source, now).map_err(exhausted)?;
     let keys = snapshot.keys.api_keys.as_ref().ok_or_else(|| refuse("no API keys are configured"))?;
     let service = service.ok_or_else(|| refuse("the key is used on no service"))?;
     let application = connection.client().and_then(|c| c.name.as_deref());
-    let at = KeyUse { source: connection.ends().source, application, service, now: now.wall };
+    let at = KeyUse { source: address, application, service, now: now.wall };
     let principal = keys.check(presented, &at).map_err(|fault| {
         core.shared.failures.failed(source, now);
         fault.refusal()

@@ -36,6 +36,7 @@ mod running;
 mod select;
 mod settings;
 mod shape;
+mod source;
 mod streams;
 mod trace;
 mod trailers;

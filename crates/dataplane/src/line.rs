@@ -31,7 +31,7 @@ use crate::answer::{self, Answer, AnswerBody};
 use crate::connection::Connection;
 use crate::core_state::Core;
 use crate::record::Record;
-use crate::{admit, authorise, cors, forward, frame, identify, route, select, shape, well_known};
+use crate::{admit, authorise, cors, forward, frame, identify, route, select, shape, source, well_known};
 
 /// Serves one request: whatever happens, there is an answer and a record.
 pub(crate) async fn serve(
@@ -57,6 +57,7 @@ async fn life(
 
     record.at(Stage::Admit);
     let snapshot = core.snapshot(record.now())?;
+    record.comes_from(source::resolve(&snapshot.proxies, connection.ends().source, &framed.parts.headers)?);
     let admitted = admit::admit(core, framed, record)?;
     if let Some(own) = well_known::answer(core, &admitted.framed) {
         return Ok(own);

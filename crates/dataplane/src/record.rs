@@ -30,6 +30,7 @@ use portcullis_snapshot::routes::Route;
 use portcullis_telemetry::journal::Slot;
 use portcullis_telemetry::metrics::RouteMetrics;
 
+use crate::arrive::Ends;
 use crate::body::Passed;
 use crate::connection::Connection;
 use crate::core_state::{Core, Snapshot};
@@ -44,6 +45,7 @@ pub(crate) struct Record {
     core: Rc<Core>,
     connection: Rc<Connection>,
     id: RequestId,
+    source: IpAddr,
     opened: Now,
     method: http::Method,
     version: Version,
@@ -85,6 +87,7 @@ impl Record {
             id: RequestId::new(now.wall, core.random_wide()),
             core: Rc::clone(core),
             connection: Rc::clone(connection),
+            source: connection.ends().source,
             opened: now,
             method: request.method().clone(),
             version: request.version(),
@@ -140,12 +143,18 @@ impl Record {
 
     /// Where it came from.
     pub(crate) fn source(&self) -> IpAddr {
-        self.connection.ends().source
+        self.source
     }
 
     /// Who told us so, if it did not connect itself.
     pub(crate) fn via(&self) -> Option<IpAddr> {
-        self.connection.ends().via
+        let Ends { source, via } = self.connection.ends();
+        via.or((source != self.source).then_some(source))
+    }
+
+    /// A trusted proxy says that it comes from there.
+    pub(crate) fn comes_from(&mut self, source: IpAddr) {
+        self.source = source;
     }
 
     /// The methods of the path, if it is known with others than the one that came.

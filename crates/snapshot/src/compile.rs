@@ -72,9 +72,6 @@ fn refuse_unavailable(plan: &plan::Plan, problems: &mut Problems) {
     let mut refuse =
         |at: &Location, key: String| problems.add(at, key, "is not available in this version; leave it out");
     let root = Location::default();
-    if !plan.gateway.trusted_proxies.is_empty() {
-        refuse(&root, "gateway.trusted_proxies".to_owned());
-    }
     if plan.admin.listener.is_some() {
         refuse(&root, "admin.listen".to_owned());
     }

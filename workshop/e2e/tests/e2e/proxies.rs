@@ -12,7 +12,7 @@ use portcullis_testkit::RawConn;
 use portcullis_testkit::conn::dial_from;
 use serde_json::json;
 
-use crate::ask::{id, nothing_arrived};
+use crate::ask::{id, nothing_arrived, refused};
 
 const PUBLIC: &str = "GET /public HTTP/1.1\r\nHost: api.test.example\r\n\r\n";
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -123,4 +123,77 @@ fn a9_e8_a_balancer_fills_no_callers_cap_and_a_late_header_ends_at_the_handshake
     let ended = std::io::Read::read(&mut slow, &mut [0; 1]);
     assert!(matches!(ended, Ok(0)), "{ended:?}");
     let _ = gateway.record("a late header", |r| r["fault"] == "proxy-timeout");
+}
+
+fn asked(fields: &str) -> String {
+    format!("GET /public HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n")
+}
+
+fn behind_proxies() -> portcullis_e2e::Builder {
+    Gateway::builder().set("/gateway/trusted_proxies", json!(["127.0.0.2/32", "127.0.0.3/32"]))
+}
+
+#[test]
+fn b11_b12_a_trusted_proxy_names_the_source_and_nobody_else_does() {
+    let gateway = behind_proxies().start();
+    for (last, fields, source) in [
+        (2, "X-Forwarded-For: 192.0.2.66, 192.0.2.7, 127.0.0.3\r\n", "192.0.2.7"),
+        (3, "Forwarded: for=192.0.2.66, for=\"[2001:db8::7]:4711\";proto=http\r\n", "2001:db8::7"),
+        (2, "Forwarded: for=192.0.2.7\r\nX-Forwarded-For: ::ffff:192.0.2.7\r\n", "192.0.2.7"),
+        (2, "X-Real-Ip: 192.0.2.66\r\nX_Forwarded_For: 192.0.2.66\r\nTrue-Client-Ip: 192.0.2.66\r\n", "127.0.0.2"),
+        (1, "X-Forwarded-For: 192.0.2.66\r\nForwarded: for=192.0.2.67\r\n", "127.0.0.1"),
+        (1, "X-Forwarded-For: unknown\r\n", "127.0.0.1"),
+    ] {
+        let mut conn = shaken(&gateway, last, b"").expect("a handshake");
+        let answer = conn.exchange(asked(fields));
+        assert_eq!(answer.status, 200, "{fields} {answer:?}");
+        let record = gateway.ended(id(&answer));
+        let peer = format!("127.0.0.{last}");
+        assert_eq!(record["source"], source, "{record}");
+        assert_eq!(record["via"].as_str(), (source != peer).then_some(peer.as_str()), "{record}");
+        let seen = gateway.plain.take_seen();
+        assert_eq!(seen[0].header("x-forwarded-for"), Some(source), "rebuilt, not passed on");
+        assert!(seen[0].header("forwarded").is_some_and(|f| f.contains(source) && !f.contains("192.0.2.66")));
+    }
+}
+
+#[test]
+fn b8_b11_what_a_trusted_proxy_writes_oddly_is_refused_and_not_passed_over() {
+    let gateway = behind_proxies().start();
+    for fields in [
+        "X-Forwarded-For: 192.0.2.7, unknown\r\n",
+        "X-Forwarded-For: garbage, 192.0.2.7\r\n",
+        "X-Forwarded-For:\r\n",
+        "X-Forwarded-For: fe80::1%eth0\r\n",
+        "Forwarded: for=_hidden\r\n",
+        "Forwarded: for=192.0.2.7;for=192.0.2.8\r\n",
+        "Forwarded: proto=https\r\n",
+        "Forwarded: for=192.0.2.7\r\nX-Forwarded-For: 192.0.2.8\r\n",
+        "Forwarded: for=192.0.2.7\r\nForwarded: by=192.0.2.8\r\n",
+    ] {
+        let answer = shaken(&gateway, 2, b"").expect("a handshake").exchange(asked(fields));
+        let record = refused(&gateway, &answer, 400, "malformed-request");
+        assert_eq!(record["source"], "127.0.0.2", "{record}");
+    }
+    nothing_arrived(&gateway);
+}
+
+#[test]
+fn b11_rates_and_failures_are_counted_for_the_source_that_a_trusted_proxy_named() {
+    let gateway = behind_proxies()
+        .set("/plans/open", json!({ "per_source": "1/min", "burst": 2 }))
+        .set("/gateway/connections/invalid_tokens_per_source", json!("2/min"))
+        .start();
+    let mut proxy = shaken(&gateway, 2, b"").expect("a handshake");
+    let mut ask = |source: u8, more: &str| {
+        proxy.exchange(asked(&format!("X-Forwarded-For: 192.0.2.{source}\r\n{more}"))).status
+    };
+    assert_eq!([7, 7, 7, 8].map(|source| ask(source, "")), [200, 200, 429, 200]);
+    let forged = gateway.anna();
+    let (rest, signature) = forged.rsplit_once('.').expect("three parts");
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    let bearer = format!("Authorization: Bearer {rest}.{other}{}\r\n", &signature[1..]);
+    let statuses: Vec<u16> = (0..4).map(|_| ask(9, &bearer)).collect();
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    assert_eq!(ask(10, &bearer), 401, "another source has its own budget");
 }
