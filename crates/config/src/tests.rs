@@ -22,6 +22,7 @@ pub(crate) fn files() -> MemoryFiles {
     let certificates = ["edge", "partners", "partners-ca", "workloads-ca", "edge-workload"];
     let keys = ["tls/edge.key", "tls/edge-workload.key", "credential:partners-key"];
     let mut files = MemoryFiles::default()
+        .with("tls/others-ca.pem", CERTIFICATE.replace("MAA=", "MAEA"))
         .with("credential:api-hash-key", format!("{CANARY}0123456789012345678901234567890123456789"))
         .with_mode("tls/open.key", private_key(), 0o644)
         .with("tls/both.pem", format!("{CERTIFICATE}{}", private_key()))

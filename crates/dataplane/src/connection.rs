@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use portcullis_core::{Principal, Refusal, UnixMillis};
 use portcullis_evidence::event::TlsVersion;
-use portcullis_identity::{CertificateNames, ClientCertificate, NameKind, TrustDomain};
+use portcullis_identity::ClientCertificate;
 use portcullis_net::guard::meter::MeterHandle;
 use portcullis_net::guard::{DownstreamHandle, Fault, MinRate};
 use portcullis_net::tls::{ConnectionFacts, TlsVersion as NetTlsVersion};
-use portcullis_snapshot::plan::{CertificateName, ClientAuthority, Plan};
+use portcullis_snapshot::holder;
+use portcullis_snapshot::plan::{ClientAuthority, Plan};
 
 use crate::arrive::Ends;
 use crate::body::BodyRules;
@@ -65,8 +66,7 @@ pub(crate) struct Client {
 impl Connection {
     /// A connection after its handshake.
     pub(crate) fn new(ends: Ends, facts: Option<ConnectionFacts>, framing: Framing, plan: &Plan) -> Self {
-        let leaf = facts.as_ref().and_then(ConnectionFacts::peer_leaf);
-        let client = leaf.and_then(|der| read_client(der, plan));
+        let client = facts.as_ref().and_then(|facts| read_client(facts, plan));
         let guard = settings::guard_limits(plan);
         Self {
             ends,
@@ -174,10 +174,12 @@ impl Connection {
     }
 }
 
-fn read_client(der: &[u8], plan: &Plan) -> Option<Client> {
-    let certificate = ClientCertificate::read_leaf(der).ok()?;
-    let callers = plan.gateway.client_certificates.authorities.iter();
-    let caller = callers.filter_map(|authority| caller(&certificate, authority)).next();
+/// SECURITY: only the authority that verified the chain says whose a name is (D3).
+fn read_client(facts: &ConnectionFacts, plan: &Plan) -> Option<Client> {
+    let certificate = ClientCertificate::read_leaf(facts.peer_leaf()?).ok()?;
+    let authorities = &plan.gateway.client_certificates.authorities;
+    let authority = facts.peer_authority().and_then(|place| authorities.get(place));
+    let caller = authority.and_then(|authority| caller(&certificate, authority));
     Some(Client {
         thumbprint: *certificate.thumbprint(),
         name: caller.as_ref().map(|c| Arc::clone(&c.subject)),
@@ -189,22 +191,10 @@ fn read_client(der: &[u8], plan: &Plan) -> Option<Client> {
 /// The principal that an authority's entry makes of a certificate.
 fn caller(certificate: &ClientCertificate, authority: &ClientAuthority) -> Option<Principal> {
     authority.callers.iter().find_map(|entry| {
-        let which = kind(&entry.certificate)?;
-        let names = CertificateNames { issuer: authority.name.clone(), which };
-        let mut principal = certificate.principal(&names).ok()?;
-        if *principal.subject != *entry.certificate.as_str() {
-            return None;
-        }
+        let mut principal = holder(certificate, &entry.certificate, &authority.name)?;
         principal.scopes.clone_from(&entry.scopes);
         principal.roles.clone_from(&entry.roles);
         principal.assurance = authority.assurance;
         Some(principal)
     })
-}
-
-fn kind(name: &CertificateName) -> Option<NameKind> {
-    match name.trust_domain() {
-        Some(domain) => TrustDomain::parse(domain).ok().map(NameKind::Spiffe),
-        None => Some(NameKind::Dns),
-    }
 }

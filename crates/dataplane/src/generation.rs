@@ -74,9 +74,6 @@ pub(crate) enum SnapshotError {
         #[source]
         cause: TlsError,
     },
-    /// Two authorities could vouch for each other's names.
-    #[error("one authority of client certificates is supported, `{0}` are configured")]
-    Authorities(usize),
 }
 
 impl Snapshot {
@@ -155,17 +152,14 @@ fn listener_tls(plan: &Plan, clock: &Arc<dyn Clock>) -> Result<ServerTls, Snapsh
     let pairs = gateway.certificates.iter().zip(&keys);
     let certificates =
         pairs.map(|(c, key)| CertificateSource { chain_pem: c.chain.text.as_bytes(), key_pem: key });
-    let authorities = &gateway.client_certificates.authorities;
-    let roots = match (gateway.client_certificates.mode, &authorities[..]) {
-        (plan::ClientMode::Off, _) | (_, []) => None,
-        (_, [one]) => Some(one.roots.text.as_bytes()),
-        // SECURITY: with several, a certificate of one authority could carry a name that another one vouches for.
-        (_, several) => return Err(SnapshotError::Authorities(several.len())),
-    };
-    let client_auth = match (gateway.client_certificates.mode, roots) {
-        (plan::ClientMode::Required, Some(roots_pem)) => ClientAuth::Required { roots_pem },
-        (plan::ClientMode::Optional, Some(roots_pem)) => ClientAuth::Optional { roots_pem },
-        _ => ClientAuth::Off,
+    // In the order of the plan: a connection's facts name an authority by its place.
+    let clients = &gateway.client_certificates;
+    let roots: Vec<_> = clients.authorities.iter().map(|a| a.roots.text.as_bytes()).collect();
+    let authorities = roots.as_slice();
+    let client_auth = match clients.mode {
+        plan::ClientMode::Off => ClientAuth::Off,
+        plan::ClientMode::Optional => ClientAuth::Optional { authorities },
+        plan::ClientMode::Required => ClientAuth::Required { authorities },
     };
     let versions = match gateway.tls_minimum {
         plan::TlsMinimum::Tls12 => TlsVersions::Tls12And13,

@@ -81,7 +81,9 @@ fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
 /// One address of `X-Forwarded-For`, where IPv6 may stand without brackets.
 fn plain(text: &str) -> Result<IpAddr, Odd> {
     let bare = text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
-    bare.or_else(|| node(text)).and_then(callable).ok_or("an element of x-forwarded-for is no caller's address")
+    bare.or_else(|| node(text))
+        .and_then(callable)
+        .ok_or("an element of x-forwarded-for is no caller's address")
 }
 
 /// One element of `Forwarded`: its `for`. The other parameters are held to their form and not used.

@@ -137,8 +137,7 @@ async fn serve_connection(door: &Door, accepted: listen::Connection) -> Result<(
     let idle = End { class: ConnectionClass::OverCap, fault: "no-generation" };
     let snapshot = door.core.snapshot(door.core.now()).map_err(|_| (Ends::direct(peer), idle))?;
     let deadline = Instant::now() + snapshot.plan.gateway.timeouts.handshake.as_duration();
-    let Arrived { slot, ends } =
-        arrive(&door.caps, &snapshot.balancers, &mut stream, peer, deadline).await?;
+    let Arrived { slot, ends } = arrive(&door.caps, &snapshot.balancers, &mut stream, peer, deadline).await?;
     serve_known(door, &snapshot, (&slot, ends), stream, deadline).await.map_err(|end| (ends, end))
 }
 

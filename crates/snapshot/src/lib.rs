@@ -14,6 +14,7 @@ pub mod authorisation;
 pub mod compile;
 pub mod contracts;
 mod endpoints;
+mod holder;
 pub mod keys;
 pub mod link;
 pub mod router;
@@ -22,6 +23,7 @@ pub mod signed;
 
 pub use authorisation::Authorisation;
 pub use compile::{Compiled, compile};
+pub use holder::holder;
 pub use keys::Keys;
 pub use portcullis_config::crossing::{CrossingError, open as open_plan, pack as pack_plan};
 pub use portcullis_config::plan;

@@ -8,6 +8,7 @@ use super::unique::Unique;
 use super::{Context, at_least_one, items, list, word_list};
 use crate::plan::{ApiKey, ApiKeys, Sensitivity};
 use crate::raw::FilePath;
+use crate::raw::gateway::RawClientAuthority;
 use crate::raw::identify::{RawApiKey, RawApiKeys, RawKeyFile};
 use crate::raw::root::RawRoot;
 use crate::raw::service::RawService;
@@ -37,6 +38,7 @@ pub(crate) fn api_keys(raw: &RawApiKeys, root: &RawRoot, cx: &mut Context<'_, '_
             seen.see(id.value.clone(), &id.site, cx.report);
         }
         opens_what_exists(key, &services, root, cx.report);
+        applications_are_told_apart(key, root, cx.report);
         keys.extend(api_key(key, cx.report));
     }
     keys.sort_by(|a, b| a.id.cmp(&b.id));
@@ -59,6 +61,24 @@ fn opens_what_exists(key: &RawApiKey, services: &Known, root: &RawRoot, report: 
             let advice = Advice::breaks("MS-SS-1.1").write("give this caller tokens or a client certificate");
             let text = format!("{} has `sensitivity: high`, which no API key opens", quote(api.as_str()));
             report.advise(&api.site, text, advice);
+        }
+    }
+}
+
+/// SECURITY: an application is known by its name alone, so no two authorities may list a caller of that name (D3).
+fn applications_are_told_apart(key: &RawApiKey, root: &RawRoot, report: &mut Report) {
+    let clients = root.gateway.get().and_then(|g| g.client_certificates.get());
+    let authorities = clients.map_or(&[][..], |c| list(&c.authorities));
+    for application in items(&key.applications) {
+        let lists = |authority: &&At<RawClientAuthority>| {
+            list(&authority.callers)
+                .iter()
+                .any(|c| c.certificate.value().as_ref() == Some(&application.value))
+        };
+        if authorities.iter().filter(lists).count() > 1 {
+            let hint = Advice::hint("name it once, or restrict the key by `sources`");
+            let text = format!("{} is a caller of two authorities", quote(application.as_str()));
+            report.advise(&application.site, text, hint);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use ipnet::IpNet;
 use portcullis_core::{Millis, Name};
 
+use super::pem::certificates_of;
 use super::unique::Unique;
 use super::{Context, at_least_one, at_most, in_order, items, list, words};
 use crate::plan::{
@@ -101,6 +102,7 @@ fn networks(slot: &Slot<Many<IpNet>>, report: &mut Report) -> Vec<IpNet> {
 
 fn client_certificates(raw: &RawClientCertificates, cx: &mut Context<'_, '_>) -> Option<ClientCertificates> {
     let authorities: Vec<_> = list(&raw.authorities).iter().filter_map(|a| authority(a, cx)).collect();
+    roots_are_of_one_authority(list(&raw.authorities), &authorities, cx.report);
     let mode = raw.mode.get()?;
     let none = list(&raw.authorities).is_empty();
     match mode.value {
@@ -115,6 +117,25 @@ fn client_certificates(raw: &RawClientCertificates, cx: &mut Context<'_, '_>) ->
         _ => {}
     }
     Some(ClientCertificates { mode: mode.value, authorities })
+}
+
+/// SECURITY: what two authorities vouch for is nobody's, so a root that both list lets none of its clients in (D3).
+fn roots_are_of_one_authority(
+    written: &[At<RawClientAuthority>],
+    authorities: &[ClientAuthority],
+    report: &mut Report,
+) {
+    let mut known: Vec<(&Name, Vec<Vec<u8>>)> = Vec::new();
+    for authority in authorities {
+        let roots = certificates_of(&authority.roots);
+        let other = known.iter().find(|(_, theirs)| roots.iter().any(|root| theirs.contains(root)));
+        let site = written.iter().find(|w| w.name.value().as_ref() == Some(&authority.name));
+        if let (Some((other, _)), Some(path)) = (other, site.and_then(|w| w.roots.get())) {
+            let hint = Advice::hint("give each authority roots of its own");
+            report.advise(&path.site, format!("holds a root of authority `{other}` too"), hint);
+        }
+        known.push((&authority.name, roots));
+    }
 }
 
 fn authority(raw: &At<RawClientAuthority>, cx: &mut Context<'_, '_>) -> Option<ClientAuthority> {

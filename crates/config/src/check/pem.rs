@@ -56,6 +56,12 @@ impl Context<'_, '_> {
     }
 }
 
+/// The certificates of a text that was found to hold some, in DER.
+pub(crate) fn certificates_of(text: &Inlined) -> Vec<Vec<u8>> {
+    let read = CertificateDer::pem_slice_iter(text.text.as_bytes());
+    read.filter_map(|certificate| certificate.ok().map(|der| der.to_vec())).collect()
+}
+
 fn is_private_key(secret: &Secret, site: &Site, report: &mut Report) -> bool {
     // SECURITY: the fault of the parser is dropped: it may hold bytes of the key (C13).
     let good = PrivateKeyDer::from_pem_slice(secret.expose()).is_ok();

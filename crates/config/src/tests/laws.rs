@@ -103,6 +103,30 @@ fn b11_nobody_is_believed_by_default_and_never_everybody() {
 }
 
 #[test]
+fn d3_two_authorities_share_no_root_and_no_application_of_an_api_key() {
+    let first = "            scopes: [stock.write]\n";
+    let second = |roots: &str| {
+        let caller = "        callers: [{ certificate: warehouse.partner.example }]\n";
+        format!("{first}      - name: others\n        roots: {roots}\n{caller}")
+    };
+    assert!(told(first, &second("tls/partners-ca.pem")).contains("holds a root of authority `partners` too"));
+    assert_eq!(told(first, &second("tls/others-ca.pem")), "");
+    let keys = include_str!("../../examples/shop/keys/partners.yaml");
+    let keys = keys.replacen("sources: [192.0.2.0/28]", "applications: warehouse.partner.example", 1);
+    let load = |root: &str| {
+        let files = with_root(root).with("keys/partners.yaml", keys.clone());
+        crate::load("portcullis.yaml", &files).map(drop).map_err(|problems| problems.to_string())
+    };
+    assert_eq!(load(SHOP), Ok(()));
+    let told =
+        load(&SHOP.replacen(first, &second("tls/others-ca.pem"), 1)).expect_err("two callers of a name");
+    assert!(
+        told.contains("is a caller of two authorities") && told.contains("keys/partners.yaml:"),
+        "{told}"
+    );
+}
+
+#[test]
 fn c12_c13_an_issuer_on_this_machine_or_with_private_keys_is_refused() {
     for url in
         ["https://127.0.0.1/x", "https://localhost/x", "https://[::1]/x", "https://[::ffff:127.0.0.1]/x"]

@@ -41,6 +41,7 @@ pub struct ConnectionFacts {
     pub(super) protocol: Protocol,
     pub(super) version: TlsVersion,
     pub(super) peer: Option<Arc<[CertificateDer<'static>]>>,
+    pub(super) authority: Option<usize>,
     pub(super) served: Arc<ServedCertificate>,
     pub(super) asked: Asked,
 }
@@ -73,6 +74,13 @@ impl ConnectionFacts {
     #[must_use]
     pub fn peer_leaf(&self) -> Option<&[u8]> {
         self.peer_chain().next()
+    }
+
+    /// Which authority vouches for the caller's certificate, by its place among those that the listener was given; none
+    /// without a certificate.
+    #[must_use]
+    pub fn peer_authority(&self) -> Option<usize> {
+        self.authority
     }
 
     /// The certificate that we served.

@@ -6,6 +6,8 @@ use std::io;
 
 use rustls::{CertificateError, Error};
 
+use super::authorities::TwoAuthorities;
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeFault {
@@ -94,6 +96,7 @@ fn certificate_word(why: &CertificateError) -> &'static str {
         Why::NotValidForName | Why::NotValidForNameContext { .. } => "certificate-name",
         Why::InvalidPurpose | Why::InvalidPurposeContext { .. } => "certificate-purpose",
         Why::BadSignature => "certificate-signature",
+        Why::Other(other) if other.0.is::<TwoAuthorities>() => "certificate-two-authorities",
         _ => "certificate-invalid",
     }
 }

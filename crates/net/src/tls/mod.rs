@@ -12,6 +12,7 @@
 //!
 //! Sources: RFC 8446, RFC 5246, RFC 7301, RFC 6066 §3, RFC 9525, SPIFFE X.509-SVID §5; threats D1, D2, D7, D8.
 
+mod authorities;
 mod book;
 mod client;
 mod error;

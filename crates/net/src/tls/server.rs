@@ -11,16 +11,17 @@
 use std::sync::Arc;
 
 use portcullis_core::Clock;
-use rustls::RootCertStore;
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{Acceptor, NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider as _;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 
+use super::authorities::{Authorities, Demand};
 use super::book::Book;
-use super::client::Roots;
 use super::facts::Asked;
 use super::material::Material;
 use super::provider::{WallClock, provider, versions};
@@ -49,20 +50,20 @@ pub struct ServerTlsSource<'a> {
     pub versions: TlsVersions,
 }
 
-/// Whether callers are asked for certificates, and which roots vouch for them.
+/// Whether callers are asked for certificates, and which authorities vouch for them: the roots of each, PEM.
 #[derive(Clone, Copy, Debug)]
 pub enum ClientAuth<'a> {
     /// Not asked.
     Off,
     /// Asked, and verified if one comes. A bad one ends the handshake.
     Optional {
-        /// Trust anchors.
-        roots_pem: &'a [u8],
+        /// At least one.
+        authorities: &'a [&'a [u8]],
     },
     /// No certificate, no connection.
     Required {
-        /// Trust anchors.
-        roots_pem: &'a [u8],
+        /// At least one.
+        authorities: &'a [&'a [u8]],
     },
 }
 
@@ -71,7 +72,8 @@ pub enum ClientAuth<'a> {
 pub struct ServerTls {
     pub(super) config: Arc<ServerConfig>,
     book: Arc<Book>,
-    asked: Asked,
+    authorities: Option<Arc<Authorities>>,
+    clock: Arc<WallClock>,
 }
 
 /// A connection after its handshake.
@@ -97,13 +99,24 @@ impl ServerTls {
             return Err(TlsError::NoCertificate);
         }
         let book = Arc::new(Book::new(materials)?);
-        let (verifier, asked) = client_verifier(source.client_auth)?;
-        let config = ServerConfig::builder_with_details(provider(), Arc::new(WallClock(Arc::clone(clock))))
+        let authorities = authorities(source.client_auth)?;
+        let asked = asked(authorities.as_ref());
+        let clock = Arc::new(WallClock(Arc::clone(clock)));
+        let config = ServerConfig::builder_with_details(provider(), Arc::clone(&clock) as _)
             .with_protocol_versions(versions(source.versions))
             .map_err(TlsError::Settings)?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(verifier(authorities.as_ref()))
             .with_cert_resolver(Arc::clone(&book) as _);
-        Ok(Self { config: Arc::new(harden(config, asked)), book, asked })
+        let config = Arc::new(harden(config, asked));
+        Ok(Self { config, book, authorities, clock })
+    }
+
+    /// The same, offering this protocol alone.
+    #[must_use]
+    pub fn speaking_only(self, protocol: Protocol) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = vec![protocol.alpn().to_vec()];
+        Self { config: Arc::new(config), ..self }
     }
 
     /// Shakes hands, within `deadline` as a whole.
@@ -155,22 +168,35 @@ impl ServerTls {
                 _ => TlsVersion::Tls12,
             },
             peer: connection.peer_certificates().map(Into::into),
+            authority: connection.peer_certificates().and_then(|chain| self.authority(chain)),
             served,
-            asked: self.asked,
+            asked: asked(self.authorities.as_ref()),
         }
+    }
+
+    fn authority(&self, chain: &[CertificateDer<'_>]) -> Option<usize> {
+        self.authorities.as_ref()?.which(chain, self.clock.current_time()?)
     }
 }
 
-fn client_verifier(auth: ClientAuth<'_>) -> Result<(Arc<dyn ClientCertVerifier>, Asked), TlsError> {
-    let build = |roots: Arc<RootCertStore>| WebPkiClientVerifier::builder_with_provider(roots, provider());
-    let verifier = match auth {
-        ClientAuth::Off => return Ok((WebPkiClientVerifier::no_client_auth(), Asked::Nothing)),
-        ClientAuth::Optional { roots_pem } => {
-            build(Roots::from_pem(roots_pem)?.0).allow_unauthenticated().build()
-        }
-        ClientAuth::Required { roots_pem } => build(Roots::from_pem(roots_pem)?.0).build(),
+fn authorities(auth: ClientAuth<'_>) -> Result<Option<Arc<Authorities>>, TlsError> {
+    let (roots, demand) = match auth {
+        ClientAuth::Off => return Ok(None),
+        ClientAuth::Optional { authorities } => (authorities, Demand::Asked),
+        ClientAuth::Required { authorities } => (authorities, Demand::Required),
     };
-    Ok((verifier.map_err(|_| TlsError::Roots)?, Asked::Certificate))
+    Authorities::read(roots, demand).map(|read| Some(Arc::new(read)))
+}
+
+fn asked(authorities: Option<&Arc<Authorities>>) -> Asked {
+    authorities.map_or(Asked::Nothing, |_| Asked::Certificate)
+}
+
+fn verifier(authorities: Option<&Arc<Authorities>>) -> Arc<dyn ClientCertVerifier> {
+    match authorities {
+        Some(authorities) => Arc::clone(authorities) as _,
+        None => WebPkiClientVerifier::no_client_auth(),
+    }
 }
 
 fn harden(mut config: ServerConfig, asked: Asked) -> ServerConfig {

@@ -117,11 +117,11 @@ async fn both_sides_agree_on_the_hybrid_group_tls13_and_h2() {
 fn d8_every_build_has_no_early_data_no_compression_and_the_right_sessions() {
     let ca = Authority::new("ca");
     let own = ca.server(&["a.example"]);
-    let roots_pem = ca.root_pem.as_slice();
+    let authorities: &[&[u8]] = &[ca.root_pem.as_slice()];
     let table = [
         (ClientAuth::Off, true),
-        (ClientAuth::Optional { roots_pem }, false),
-        (ClientAuth::Required { roots_pem }, false),
+        (ClientAuth::Optional { authorities }, false),
+        (ClientAuth::Required { authorities }, false),
     ];
     for (auth, sessions) in table {
         for versions in [TlsVersions::Tls13Only, TlsVersions::Tls12And13] {
@@ -144,7 +144,7 @@ fn d8_every_build_has_no_early_data_no_compression_and_the_right_sessions() {
 async fn d2_nobody_with_a_certificate_comes_back_by_resumption() {
     let ca = Authority::new("ca");
     let own = ca.server(&["a.example"]);
-    let roots_pem = ca.root_pem.as_slice();
+    let authorities: &[&[u8]] = &[ca.root_pem.as_slice()];
     let resuming = |only: &'static [&'static rustls::SupportedProtocolVersion]| {
         let verifier = WebPkiServerVerifier::builder_with_provider(ca.roots().0, provider()).build().unwrap();
         let mut config = ClientConfig::builder_with_provider(provider())
@@ -170,7 +170,7 @@ async fn d2_nobody_with_a_certificate_comes_back_by_resumption() {
     static TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
     static TLS12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
     for only in [TLS13, TLS12] {
-        assert_eq!(kinds(ClientAuth::Optional { roots_pem }, only).await, HandshakeKind::Full);
+        assert_eq!(kinds(ClientAuth::Optional { authorities }, only).await, HandshakeKind::Full);
         // The same client does resume where nothing hangs on a certificate: the test can tell.
         assert_eq!(kinds(ClientAuth::Off, only).await, HandshakeKind::Resumed);
     }
@@ -203,8 +203,8 @@ async fn d1_a_name_without_a_certificate_is_refused_with_its_own_alert() {
 async fn d1_a_hello_in_as_many_pieces_as_it_has_bytes_is_the_same_hello() {
     let ca = Authority::new("ca");
     let (first, second) = (ca.server(&["a.example"]), ca.server(&["b.example"]));
-    let roots_pem = ca.root_pem.as_slice();
-    let server = server(&[&first, &second], ClientAuth::Required { roots_pem });
+    let authorities: &[&[u8]] = &[ca.root_pem.as_slice()];
+    let server = server(&[&first, &second], ClientAuth::Required { authorities });
     let (from_client, to_server) = simplex(1);
     let (from_server, to_client) = simplex(65_536);
     let (near, far) = (join(from_client, to_client), join(from_server, to_server));
@@ -229,14 +229,14 @@ async fn d1_without_a_name_the_first_certificate_answers_and_only_its_names_may_
 async fn d1_a_connection_serves_no_other_name_where_certificates_are_asked_for() {
     let ca = Authority::new("ca");
     let own = ca.server(&["a.example", "b.example", "*.c.example"]);
-    let roots_pem = ca.root_pem.as_slice();
+    let authorities: &[&[u8]] = &[ca.root_pem.as_slice()];
     let facts = async |auth| {
         let connector = raw(&ca, |_| {});
         let (accepted, _client) = shake_raw(&server(&[&own], auth), &connector, "a.example").await;
         accepted.unwrap().facts
     };
     let table = [("a.example", true, true), ("A.EXAMPLE", true, true), ("b.example", true, false)];
-    let (open, asked) = (facts(ClientAuth::Off).await, facts(ClientAuth::Optional { roots_pem }).await);
+    let (open, asked) = (facts(ClientAuth::Off).await, facts(ClientAuth::Optional { authorities }).await);
     for (host, by_cover, by_name) in table {
         assert_eq!(open.serves_authority(host), by_cover, "{host}");
         assert_eq!(asked.serves_authority(host), by_name, "{host}");
@@ -250,9 +250,9 @@ async fn d1_a_required_certificate_cannot_be_gone_without() {
     let (ca, other) = (Authority::new("ca"), Authority::new("other"));
     let own = ca.server(&["a.example"]);
     let (mine, theirs, server_only) = (ca.client(), other.client(), ca.server(&["client.example"]));
-    let roots_pem = ca.root_pem.as_slice();
-    let required = server(&[&own], ClientAuth::Required { roots_pem });
-    let optional = server(&[&own], ClientAuth::Optional { roots_pem });
+    let authorities: &[&[u8]] = &[ca.root_pem.as_slice()];
+    let required = server(&[&own], ClientAuth::Required { authorities });
+    let optional = server(&[&own], ClientAuth::Optional { authorities });
     let table = [
         (None, Err("certificate-missing"), Ok(0)),
         (Some(&mine), Ok(1), Ok(1)),
@@ -266,6 +266,40 @@ async fn d1_a_required_certificate_cannot_be_gone_without() {
             assert_eq!(got, want);
         }
     }
+}
+
+#[tokio::test]
+async fn d1_d3_of_several_authorities_exactly_one_vouches_for_a_client() {
+    let (ca, other, stranger) = (Authority::new("ca"), Authority::new("other"), Authority::new("stranger"));
+    let own = ca.server(&["a.example"]);
+    let (mine, theirs, nobodys) = (ca.client(), other.client(), stranger.client());
+    let wrong = other.server(&["client.example"]);
+    let both = [ca.root_pem.as_slice(), b"\n", other.root_pem.as_slice()].concat();
+    let apart: &[&[u8]] = &[&ca.root_pem, &other.root_pem];
+    let shared: &[&[u8]] = &[&ca.root_pem, &both];
+    let table = [
+        (apart, None, Ok(None)),
+        (apart, Some(&mine), Ok(Some(0))),
+        (apart, Some(&theirs), Ok(Some(1))),
+        (apart, Some(&nobodys), Err("certificate-unknown-issuer")),
+        (apart, Some(&wrong), Err("certificate-purpose")),
+        (shared, Some(&theirs), Ok(Some(1))),
+        (shared, Some(&mine), Err("certificate-two-authorities")),
+    ];
+    for (authorities, identity, want) in table {
+        let server = server(&[&own], ClientAuth::Optional { authorities });
+        let (accepted, _client) = shake(&server, &client(ca.roots(), named("a.example"), identity)).await;
+        assert_eq!(accepted.map(|a| a.facts.peer_authority()).map_err(|fault| fault.word()), want);
+    }
+}
+
+#[tokio::test]
+async fn a_listener_may_speak_one_protocol_alone() {
+    let ca = Authority::new("ca");
+    let own = ca.server(&["a.example"]);
+    let server = server(&[&own], ClientAuth::Off).speaking_only(Protocol::Http1);
+    let (accepted, _client) = shake(&server, &client(ca.roots(), named("a.example"), None)).await;
+    assert_eq!(accepted.unwrap_err().word(), "no-application-protocol");
 }
 
 #[tokio::test]
@@ -361,8 +395,10 @@ fn a_listener_needs_a_certificate_and_roots_that_can_be_read() {
         ServerTls::build(&source, &clock()).map(drop)
     };
     assert!(matches!(build(vec![], ClientAuth::Off), Err(TlsError::NoCertificate)));
-    let no_roots = ClientAuth::Required { roots_pem: b"" };
+    let no_roots = ClientAuth::Required { authorities: &[b""] };
     assert!(matches!(build(vec![own.source()], no_roots), Err(TlsError::Roots)));
+    let nobody = ClientAuth::Required { authorities: &[] };
+    assert!(matches!(build(vec![own.source()], nobody), Err(TlsError::Roots)));
 }
 
 #[tokio::test]

@@ -21,12 +21,6 @@ pub(super) fn problems(file: &str, plan: &Plan) -> Problems {
     if let Err(cause) = listener(plan, &clock) {
         problems.add(&Location::file(file), "gateway.certificates", cause.to_string());
     }
-    let authorities = plan.gateway.client_certificates.authorities.len();
-    if authorities > 1 {
-        // SECURITY: with several, a certificate of one could carry a name that another one vouches for.
-        let text = format!("has {authorities} authorities; a listener takes one");
-        problems.add(&Location::file(file), "gateway.client_certificates.authorities", text);
-    }
     for service in &plan.services {
         if let Err(cause) = upstream(service, &clock) {
             problems.add(&service.at, format!("services.{}.upstream.tls", service.name), cause.to_string());
@@ -37,13 +31,12 @@ pub(super) fn problems(file: &str, plan: &Plan) -> Problems {
 
 fn listener(plan: &Plan, clock: &Arc<dyn Clock>) -> Result<ServerTls, TlsError> {
     let clients = &plan.gateway.client_certificates;
-    let roots: String =
-        clients.authorities.iter().map(|authority| format!("{}\n", authority.roots.text)).collect();
-    let roots_pem = roots.as_bytes();
+    let roots: Vec<_> = clients.authorities.iter().map(|a| a.roots.text.as_bytes()).collect();
+    let authorities = roots.as_slice();
     let client_auth = match clients.mode {
         ClientMode::Off => ClientAuth::Off,
-        ClientMode::Optional => ClientAuth::Optional { roots_pem },
-        ClientMode::Required => ClientAuth::Required { roots_pem },
+        ClientMode::Optional => ClientAuth::Optional { authorities },
+        ClientMode::Required => ClientAuth::Required { authorities },
     };
     let keys: Vec<_> = plan.gateway.certificates.iter().map(key).collect();
     let certificates = plan.gateway.certificates.iter().zip(&keys);

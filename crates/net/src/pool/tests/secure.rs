@@ -23,7 +23,7 @@ fn client(ca: &Authority, expected: &str, identity: &Pair, protocol: Protocol) -
 async fn workload(ca: &Authority, own: &Pair) -> SocketAddr {
     let source = ServerTlsSource {
         certificates: vec![own.source()],
-        client_auth: ClientAuth::Required { roots_pem: &ca.root_pem },
+        client_auth: ClientAuth::Required { authorities: &[&ca.root_pem] },
         versions: TlsVersions::Tls13Only,
     };
     let server = Arc::new(ServerTls::build(&source, &shared_clock()).unwrap());

@@ -130,7 +130,7 @@ impl DemoService {
         let roots = https::read(&self.dir, "tls/workloads-ca.pem")?;
         let source = ServerTlsSource {
             certificates: vec![CertificateSource { chain_pem: &chain, key_pem: &key }],
-            client_auth: ClientAuth::Required { roots_pem: &roots },
+            client_auth: ClientAuth::Required { authorities: &[&roots] },
             versions: TlsVersions::Tls13Only,
         };
         Ok(Service {
