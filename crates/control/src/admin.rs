@@ -1,34 +1,38 @@
-//! Administration over a unix socket.
+//! Administration: over a unix socket, over mutual TLS, and metrics for this machine.
 //!
 //! HTTP/1.1 behind the same head guard as the edge, so that curl, Prometheus and the command line can ask. It lives on a
 //! thread of its own: nothing that an administrator asks delays a change or an alert.
 //!
-//! INVARIANT: who asks is what the kernel says (`SO_PEERCRED`): our own user, root, or one of the listed ones (F1).
-//! INVARIANT: the socket appears under its name only with its final mode; it is never reachable over a network.
-//! INVARIANT: every use and every refused one is recorded with the user id.
+//! INVARIANT: who asks is proved before anything is read: on the socket by the kernel (`SO_PEERCRED`: our own user, root,
+//! or one of the listed ones), on the listener by a certificate whose one name is listed (F1, D1).
+//! INVARIANT: every use and every refused one is recorded with who asked.
+//! INVARIANT: connections, their time and what they may cost are bounded, door by door.
 //!
-//! Not here: pages (`pages`), what they show (whoever implements [`Edges`]), the mutual-TLS listener.
+//! Not here: the socket's file (`socket`), the doors over TCP (`listener`, `scrape`), pages (`pages`), what they show
+//! (whoever implements [`Edges`]).
 //!
-//! Sources: threat F1; SS028-11.1.9c, 11.6.1; unix(7).
+//! Sources: threats D1, F1; SS028-11.1.9c, 11.3.3b, 11.6.1; unix(7).
 
 mod call;
+mod door;
+mod listener;
 mod merge;
 mod pages;
+mod scrape;
+mod socket;
 #[cfg(test)]
 mod tests;
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use door::Door;
 use http::Request;
 use pages::Answer;
 use portcullis_core::Generation;
@@ -41,19 +45,24 @@ use portcullis_snapshot::link::{Question, Reply};
 use portcullis_snapshot::plan::Plan;
 use portcullis_telemetry::Level;
 use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::LocalSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::desk::Desk;
 
 pub use call::{AdminCallError, Method, call};
+pub use door::{Asker, Doors, DoorsError};
 pub use merge::merge;
+pub use socket::{AdminSocketError, bind};
 
 /// More connections than this are not served at a time.
-const MOST: usize = 32;
-/// Refused users are recorded at most this often, so that one of them cannot fill the record.
+const MOST: u32 = 32;
+/// A connection lives no longer than this.
+const LIFE: Duration = Duration::from_secs(600);
+/// Who is turned away is recorded at most this often, so that nobody can fill the record.
 const REFUSED_EVERY: Duration = Duration::from_secs(1);
 
 /// What comes later.
@@ -65,11 +74,11 @@ pub trait Edges: Send + Sync {
     fn ask(&self, question: Question) -> Later<'_, Vec<(String, Reply)>>;
     /// How things stand.
     fn overview(&self) -> Overview;
-    /// Loads the configuration again, for this user.
+    /// Loads the configuration again, for this administrator.
     ///
     /// # Errors
     /// What is wrong with it, or that nobody can be asked.
-    fn reload(&self, uid: u32) -> Later<'_, Result<(), String>>;
+    fn reload(&self, who: Asker) -> Later<'_, Result<(), String>>;
 }
 
 /// How things stand, as `/status` shows it.
@@ -149,89 +158,30 @@ fn peer_uid(stream: &UnixStream) -> io::Result<u32> {
     stream.peer_cred().map(|peer| peer.uid())
 }
 
-/// The admin socket.
+/// Administration.
 pub struct Admin {
     state: AdminState,
     who: Who,
-}
-
-/// Why there is no admin socket.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminSocketError {
-    /// Somebody answers there.
-    #[error("the admin socket `{0}` is in use; is another `portcullis` running?")]
-    InUse(PathBuf),
-    /// Others could put a socket of theirs in its place.
-    #[error("the directory `{path}` may be written by others (mode {mode:o}); run `chmod 700 {path}`")]
-    TooOpen {
-        /// The directory.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// Something else stands there, or the system says no.
-    #[error("cannot make the admin socket `{path}`")]
-    System {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-}
-
-/// Makes the socket of a plan, in a directory that is made for it if need be. Only our own user reaches it, unless the
-/// plan lists others: then everybody may connect, and is turned away by user id.
-///
-/// # Errors
-/// See [`AdminSocketError`].
-pub fn bind(path: &Path, uids: &[u32]) -> Result<StdListener, AdminSocketError> {
-    let system = |cause| AdminSocketError::System { path: path.to_owned(), cause };
-    let (folder_mode, mode) = if uids.is_empty() { (0o700, 0o600) } else { (0o711, 0o666) };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(folder_mode).create(folder).map_err(system)?;
-    let found = std::fs::metadata(folder).map_err(system)?.mode() & 0o7777;
-    if found & 0o022 != 0 {
-        return Err(AdminSocketError::TooOpen { path: folder.to_owned(), mode: found });
-    }
-    clear(path)?;
-    // Under its final name it appears with its final mode: there is no moment in between.
-    let fresh = path.with_extension(format!("new-{}", std::process::id()));
-    let listener = StdListener::bind(&fresh).map_err(system)?;
-    let placed = std::fs::set_permissions(&fresh, Permissions::from_mode(mode));
-    placed.and_then(|()| std::fs::rename(&fresh, path)).map_err(system)?;
-    listener.set_nonblocking(true).map_err(system)?;
-    Ok(listener)
-}
-
-/// Makes sure that nobody answers at `path` and that nothing but a socket stands there.
-fn clear(path: &Path) -> Result<(), AdminSocketError> {
-    let system = |cause| AdminSocketError::System { path: path.to_owned(), cause };
-    match std::fs::symlink_metadata(path) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(cause) => Err(system(cause)),
-        Ok(found) if !found.file_type().is_socket() => Err(system(io::ErrorKind::AlreadyExists.into())),
-        Ok(_) if StdStream::connect(path).is_ok() => Err(AdminSocketError::InUse(path.to_owned())),
-        Ok(_) => Ok(()),
-    }
+    refused: RefCell<Option<Instant>>,
+    scrapes: Cell<(u64, u32)>,
 }
 
 impl Admin {
     /// Nothing is served before [`Admin::start`] or [`Admin::run`].
     #[must_use]
     pub fn new(state: AdminState) -> Self {
-        Self { state, who: peer_uid }
+        Self { state, who: peer_uid, refused: RefCell::default(), scrapes: Cell::default() }
     }
 
     /// Serves on a thread of its own until the drain.
     ///
     /// # Errors
     /// The system gives no thread or runtime.
-    pub fn start(self, listener: StdListener, drain: Drain) -> io::Result<JoinHandle<()>> {
+    pub fn start(self, doors: Doors, drain: Drain) -> io::Result<JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             let desk = self.state.desk.clone();
-            if let Err(cause) = runtime.block_on(self.run(listener, drain)) {
+            if let Err(cause) = runtime.block_on(self.run(doors, drain)) {
                 desk.say(Level::Error, "administration ended", &[("why", &cause)]);
             }
         };
@@ -241,21 +191,34 @@ impl Admin {
     /// Serves until the drain. The future stays on its thread.
     ///
     /// # Errors
-    /// The listener cannot be used.
-    pub async fn run(self, listener: StdListener, drain: Drain) -> io::Result<()> {
-        let listener = UnixListener::from_std(listener)?;
-        LocalSet::new().run_until(Rc::new(self).accept(listener, drain)).await;
+    /// A listener cannot be used.
+    pub async fn run(self, doors: Doors, drain: Drain) -> io::Result<()> {
+        let socket = UnixListener::from_std(doors.socket)?;
+        let admin = Rc::new(self);
+        let local = LocalSet::new();
+        let tls = doors.tls.map(|door| listener::Listening::new(&admin, door)).transpose()?;
+        let metrics = doors.metrics.map(|door| scrape::Scraping::new(&admin, &door)).transpose()?;
+        let tls = async {
+            if let Some(tls) = tls {
+                tls.accept(drain.clone()).await;
+            }
+        };
+        let metrics = async {
+            if let Some(metrics) = metrics {
+                metrics.accept(drain.clone()).await;
+            }
+        };
+        let all = async { tokio::join!(Rc::clone(&admin).accept(socket, drain.clone()), tls, metrics) };
+        local.run_until(all).await;
         Ok(())
     }
 
     async fn accept(self: Rc<Self>, listener: UnixListener, mut drain: Drain) {
-        let places = Arc::new(Semaphore::new(MOST));
-        let mut refused: Option<Instant> = None;
-        let mut ends = drain.clone();
+        let places = Places::new(MOST);
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = ends.reached(Phase::Draining) => break,
+                () = drain.reached(Phase::Draining) => break,
                 accepted = listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else {
@@ -263,69 +226,89 @@ impl Admin {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let uid = match (self.who)(&stream) {
-                Ok(uid) if self.may_ask(uid) => uid,
+            let who = match (self.who)(&stream).map(Asker::Uid) {
+                Ok(who) if self.state.may_ask(&who) => who,
+                // A peer without credentials is nobody; the overflow id of Linux stands for that.
                 stranger => {
-                    self.turn_away(stranger.ok(), &mut refused);
+                    self.turn_away(&stranger.unwrap_or(Asker::Uid(65_534)));
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+            let Some(place) = places.take() else { continue };
             let (admin, drain) = (Rc::clone(&self), drain.clone());
             tokio::task::spawn_local(async move {
-                admin.serve(stream, uid, drain).await;
+                admin.serve(stream, &who, Door::Socket, drain).await;
                 drop(place);
             });
         }
-        // Whoever is being answered gets the answer.
-        let all = u32::try_from(MOST).unwrap_or(u32::MAX);
-        tokio::select! {
-            _ = places.acquire_many(all) => {}
-            () = drain.reached(Phase::Forcing) => {}
-        }
+        places.empty(drain).await;
     }
 
-    fn may_ask(&self, uid: u32) -> bool {
-        let own = rustix::process::geteuid().as_raw();
-        uid == own || uid == 0 || self.state.plans.borrow().admin.uids.contains(&uid)
-    }
-
-    fn turn_away(&self, uid: Option<u32>, last: &mut Option<Instant>) {
+    fn turn_away(&self, who: &Asker) {
+        let mut last = self.refused.borrow_mut();
         if last.is_some_and(|at| at.elapsed() < REFUSED_EVERY) {
             return;
         }
         *last = Some(Instant::now());
-        // A peer without credentials is nobody; the overflow id of Linux stands for that.
-        let uid = uid.unwrap_or(65_534);
-        let _ = self.state.record(uid, AdminAction::Inspect, Permission::Refused, "connect");
-        self.state.desk.say(Level::Warning, "a user may not use the admin socket", &[("uid", &uid)]);
+        let _ = self.state.record(who, AdminAction::Inspect, Permission::Refused, "connect");
+        self.state.desk.say(Level::Warning, "somebody may not administer", &[("who", who)]);
     }
 
-    async fn serve(&self, stream: UnixStream, uid: u32, drain: Drain) {
+    /// Serves one connection, for a bounded time.
+    async fn serve<S>(&self, stream: S, who: &Asker, door: Door<'_>, drain: Drain)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let limits = Limits::default();
         let (guarded, handle) = Downstream::new(stream, limits.clone(), Timeouts::default());
-        let service = |request: Request<Incoming>| self.one(request, uid, &handle);
+        let service = |request: Request<Incoming>| self.one(request, who, door, &handle);
         // How a connection ends is of no interest here.
-        let _ = serve_http1(guarded, service, &limits, drain).await;
+        let _ = timeout(LIFE, serve_http1(guarded, service, &limits, drain)).await;
     }
 
     async fn one(
         &self,
         request: Request<Incoming>,
-        uid: u32,
+        who: &Asker,
+        door: Door<'_>,
         guard: &DownstreamHandle,
     ) -> Result<http::Response<http_body_util::Full<bytes::Bytes>>, Infallible> {
         let verdict = guard.next_request();
         let (head, _) = request.into_parts();
         let answer = match verdict {
-            Ok(()) => self.state.answer(uid, &head).await,
+            Ok(()) if !self.has_room(door) => Answer::refusal(429),
+            Ok(()) => self.state.answer(who, door, &head).await,
             Err(fault) => {
-                let _ = self.state.record(uid, AdminAction::Inspect, Permission::Refused, fault.class());
+                let _ = self.state.record(who, AdminAction::Inspect, Permission::Refused, fault.class());
                 Answer::refusal(fault.reason().status())
             }
         };
         guard.resume();
         guard.answered();
         Ok(answer.into_response())
+    }
+}
+
+/// How many connections of a door are served at a time.
+struct Places {
+    free: Arc<Semaphore>,
+    most: u32,
+}
+
+impl Places {
+    fn new(most: u32) -> Self {
+        Self { free: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1))), most }
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_owned().ok()
+    }
+
+    /// Waits until nobody is served any more: whoever is being answered gets the answer, unless the drain is forced.
+    async fn empty(&self, mut drain: Drain) {
+        tokio::select! {
+            _ = self.free.acquire_many(self.most) => {}
+            () = drain.reached(Phase::Forcing) => {}
+        }
     }
 }

@@ -20,6 +20,7 @@ use portcullis_telemetry::{Level, Log, Metrics};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::admin::Asker;
 use crate::change::{Attempt, Changes, Made};
 use crate::desk::Desk;
 use crate::publish::Publisher;
@@ -67,14 +68,14 @@ pub fn run(control: Control, log: Arc<Log>) -> Result<(), ControlError> {
 }
 
 /// What asks for a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// SIGHUP.
     Signal,
     /// A file changed.
     File,
     /// An administrator.
-    Admin(u32),
+    Admin(Asker),
 }
 
 struct Process {
@@ -123,13 +124,13 @@ impl Process {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => drop(self.reload(Asked::Signal)),
-                Some(Reload { uid, done }) = self.tasks.reloads.recv() => {
-                    let _ = done.send(self.reload(Asked::Admin(uid)));
+                _ = hangup.recv() => drop(self.reload(&Asked::Signal)),
+                Some(Reload { who, done }) = self.tasks.reloads.recv() => {
+                    let _ = done.send(self.reload(&Asked::Admin(who)));
                 }
                 Ok(()) = self.tasks.fetched.changed() => self.send_keys(),
                 _ = renew.tick() => self.renew(),
-                _ = look.tick() => if self.changes.stale() { drop(self.reload(Asked::File)) },
+                _ = look.tick() => if self.changes.stale() { drop(self.reload(&Asked::File)) },
             }
         }
         // The journal is closed with its last holder, when the tasks are gone.
@@ -138,13 +139,13 @@ impl Process {
     }
 
     /// Tries what the files say now; the error is all problems, as text.
-    fn reload(&mut self, asked: Asked) -> Result<(), String> {
+    fn reload(&mut self, asked: &Asked) -> Result<(), String> {
         let now = self.clock.now().wall;
         let fetched = Arc::clone(&self.tasks.fetched.borrow());
         let actor = match asked {
             Asked::Signal => Actor::Signal,
             Asked::File => Actor::File,
-            Asked::Admin(uid) => Actor::Uid(uid),
+            Asked::Admin(who) => who.actor(),
         };
         match self.changes.attempt(&fetched, now) {
             Ok(Attempt::Same) => Ok(()),

@@ -6,7 +6,6 @@
 //! Not here: what each of them does (`issuers`, `monitor`, `alerts`, `admin`).
 
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use portcullis_snapshot::link::{Question, Reply};
 use portcullis_telemetry::journal::Journal;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::admin::{self, Admin, AdminState, AlertOverview, EdgeOverview, Edges, Later, Overview};
+use crate::admin::{Admin, AdminState, AlertOverview, Asker, Doors, EdgeOverview, Edges, Later, Overview};
 use crate::alerts::Delivery;
 use crate::desk::Desk;
 use crate::issuers::Issuers;
@@ -31,7 +30,7 @@ use crate::publish::{EdgeView, News, Publisher};
 /// A reload that somebody waits for.
 pub(crate) struct Reload {
     /// Who asks.
-    pub uid: u32,
+    pub who: Asker,
     /// Where the outcome goes.
     pub done: oneshot::Sender<Result<(), String>>,
 }
@@ -78,12 +77,10 @@ impl Tasks {
         let (reload, reloads) = mpsc::channel(4);
         let hash = Arc::new(Mutex::new(None));
         let view = View { publisher: publisher.clone(), hash: Arc::clone(&hash), active, reload };
-        let listener = admin::bind(Path::new(&*plan.admin.socket), &plan.admin.uids);
-        let listener =
-            listener.map_err(|fault| io::Error::other(portcullis_telemetry::Chain(&fault).to_string()))?;
+        let doors = Doors::open(plan, &desk.clock)?;
         let (drain, watch) = DrainSwitch::new();
         let state = AdminState { edges: Arc::new(view), desk: desk.clone(), plans: seen };
-        let admin = Some(Admin::new(state).start(listener, watch)?);
+        let admin = Some(Admin::new(state).start(doors, watch)?);
         Ok(Self { fetched, reloads, plans, hash, drain, admin })
     }
 
@@ -206,11 +203,11 @@ impl Edges for View {
         }
     }
 
-    fn reload(&self, uid: u32) -> Later<'_, Result<(), String>> {
+    fn reload(&self, who: Asker) -> Later<'_, Result<(), String>> {
         Box::pin(async move {
             let away = || "the change line does not answer".to_owned();
             let (done, outcome) = oneshot::channel();
-            self.reload.try_send(Reload { uid, done }).map_err(|_| away())?;
+            self.reload.try_send(Reload { who, done }).map_err(|_| away())?;
             outcome.await.map_err(|_| away())?
         })
     }

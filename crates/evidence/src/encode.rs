@@ -225,6 +225,10 @@ fn actor(line: &mut Object<'_>, actor: &Actor<'_>) {
             line.word("actor", "peer");
             line.safe("peer", *name);
         }
+        Actor::Local(source) => {
+            line.word("actor", "local");
+            line.shown("source", *source);
+        }
         Actor::File => line.word("actor", "file"),
         Actor::Signal => line.word("actor", "signal"),
         Actor::Itself => line.word("actor", "itself"),

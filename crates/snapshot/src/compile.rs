@@ -71,13 +71,6 @@ pub fn compile(
 fn refuse_unavailable(plan: &plan::Plan, problems: &mut Problems) {
     let mut refuse =
         |at: &Location, key: String| problems.add(at, key, "is not available in this version; leave it out");
-    let root = Location::default();
-    if plan.admin.listener.is_some() {
-        refuse(&root, "admin.listen".to_owned());
-    }
-    if plan.metrics.listen.is_some() {
-        refuse(&root, "metrics.listen".to_owned());
-    }
     for service in plan.services.iter().filter(|s| s.upstream.health.is_some()) {
         refuse(&service.at, format!("services.{}.upstream.health", service.name));
     }

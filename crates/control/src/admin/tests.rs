@@ -5,13 +5,17 @@ use std::sync::Mutex;
 use portcullis_net::listen::DrainSwitch;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
 use super::*;
 use crate::testing::{Office, plan};
 
 /// A *control* with one data plane.
 #[derive(Default)]
 struct House {
-    reloads: Mutex<Vec<u32>>,
+    reloads: Mutex<Vec<Asker>>,
     broken: bool,
     following: u64,
 }
@@ -44,8 +48,8 @@ impl Edges for House {
         Overview { config_hash: "ab".repeat(32), edges: vec![edge], alerts: Vec::new() }
     }
 
-    fn reload(&self, uid: u32) -> Later<'_, Result<(), String>> {
-        self.reloads.lock().expect("whole").push(uid);
+    fn reload(&self, who: Asker) -> Later<'_, Result<(), String>> {
+        self.reloads.lock().expect("whole").push(who);
         let result = if self.broken { Err("portcullis.yaml:3: wrong".to_owned()) } else { Ok(()) };
         Box::pin(async move { result })
     }
@@ -68,7 +72,8 @@ impl Bench {
         let listener = bind(&folder.path().join("run/admin.sock"), &plan.admin.uids).expect("binds");
         let edges = Arc::clone(&house) as Arc<dyn Edges>;
         let state = AdminState { edges, desk: office.desk.clone(), plans: watch::channel(plan).1 };
-        let thread = Admin { who, ..Admin::new(state) }.start(listener, drain).expect("starts");
+        let thread = Admin { who, ..Admin::new(state) }.start(Doors::socket_only(listener), drain);
+        let thread = thread.expect("starts");
         Self { office, house, folder, switch, thread }
     }
 
@@ -124,7 +129,10 @@ async fn every_page_answers_and_is_recorded() {
     assert_eq!(bench.ask(Method::Get, "/reads/verify-records/edge").await.0, 405);
     assert_eq!(bench.ask(Method::Get, "/reload").await.0, 405);
     assert_eq!(bench.ask(Method::Post, "/reload").await, (200, "{\"reloaded\":true}\n".to_owned()));
-    assert_eq!(*bench.house.reloads.lock().expect("whole"), [rustix::process::geteuid().as_raw()]);
+    assert_eq!(
+        *bench.house.reloads.lock().expect("whole"),
+        [Asker::Uid(rustix::process::geteuid().as_raw())]
+    );
     let recorded = bench.end();
     assert_eq!(recorded.len(), 12, "{recorded:?}");
     assert_eq!(recorded.last().map(String::as_str), Some("reload allowed /reload"));

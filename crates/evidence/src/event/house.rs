@@ -4,7 +4,7 @@
 
 use portcullis_core::{Generation, Name};
 
-use crate::SafeText;
+use crate::{SafeText, Source};
 
 /// Who did something to the product itself.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub enum Actor<'a> {
     Uid(u32),
     /// A peer proven by mutual TLS.
     Peer(SafeText<'a>),
+    /// A program on this machine, of which no more is known than its address.
+    Local(Source),
     /// The file watcher, because the configuration's bytes changed.
     File,
     /// A signal.

@@ -79,7 +79,8 @@ fn a9_what_a_listed_balancer_owes_is_asked_of_nobody_else() {
     let gateway = balanced().start();
     let stranger = shaken(&gateway, 1, &from_v4([192, 0, 2, 7]));
     assert!(stranger.is_err(), "a header from a stranger is no TLS");
-    let event = gateway.record("garbage in TLS", |r| r["event"] == "connection" && r["source"] == "127.0.0.1");
+    let event =
+        gateway.record("garbage in TLS", |r| r["event"] == "connection" && r["source"] == "127.0.0.1");
     assert_eq!(event["class"], "handshake-failed", "{event}");
     let mut long = header(0x21, 0x11, &[1; 12]);
     long[14..16].copy_from_slice(&[0x40, 0]);
@@ -97,7 +98,11 @@ fn a9_what_a_listed_balancer_owes_is_asked_of_nobody_else() {
     ] {
         assert!(shaken(&gateway, 3, &first).is_err(), "{fault}");
         let event = gateway.record(fault, |r| r["event"] == "connection" && r["fault"] == fault);
-        assert_eq!((&event["class"], &event["source"]), (&json!("proxy-error"), &json!("127.0.0.3")), "{event}");
+        assert_eq!(
+            (&event["class"], &event["source"]),
+            (&json!("proxy-error"), &json!("127.0.0.3")),
+            "{event}"
+        );
     }
     nothing_arrived(&gateway);
 }
@@ -140,7 +145,11 @@ fn b11_b12_a_trusted_proxy_names_the_source_and_nobody_else_does() {
         (2, "X-Forwarded-For: 192.0.2.66, 192.0.2.7, 127.0.0.3\r\n", "192.0.2.7"),
         (3, "Forwarded: for=192.0.2.66, for=\"[2001:db8::7]:4711\";proto=http\r\n", "2001:db8::7"),
         (2, "Forwarded: for=192.0.2.7\r\nX-Forwarded-For: ::ffff:192.0.2.7\r\n", "192.0.2.7"),
-        (2, "X-Real-Ip: 192.0.2.66\r\nX_Forwarded_For: 192.0.2.66\r\nTrue-Client-Ip: 192.0.2.66\r\n", "127.0.0.2"),
+        (
+            2,
+            "X-Real-Ip: 192.0.2.66\r\nX_Forwarded_For: 192.0.2.66\r\nTrue-Client-Ip: 192.0.2.66\r\n",
+            "127.0.0.2",
+        ),
         (1, "X-Forwarded-For: 192.0.2.66\r\nForwarded: for=192.0.2.67\r\n", "127.0.0.1"),
         (1, "X-Forwarded-For: unknown\r\n", "127.0.0.1"),
     ] {
