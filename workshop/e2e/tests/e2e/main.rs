@@ -11,6 +11,7 @@
     clippy::disallowed_methods
 )]
 
+mod administration;
 mod answers;
 mod ask;
 mod channel;

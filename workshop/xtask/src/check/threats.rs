@@ -50,8 +50,8 @@ const CLASSES: &[(&str, &str, &str)] = &[
     ),
     (
         "A9",
-        "the header of the PROXY protocol",
-        "read to the byte, from listed peers only (`net::proxy_protocol`)",
+        "a PROXY header from anybody, or of an odd length",
+        "read to the byte, from listed peers only (`net::proxy_protocol`, `dataplane::arrive`)",
     ),
     ("A10", "control bytes across a border", "refused at every border (`core::path`, `net::guard`)"),
     ("B1", "escaped slashes, dots, double encoding", "one normal path, or 400 (`core::path`)"),
@@ -79,7 +79,7 @@ const CLASSES: &[(&str, &str, &str)] = &[
     (
         "B11",
         "`X-Forwarded-*` believed",
-        "rebuilt; trusted proxies empty by default (`dataplane::forward`, `config`)",
+        "rebuilt; believed of listed proxies alone, or 400 (`dataplane::source`, `dataplane::forward`, `config`)",
     ),
     ("B12", "mapped and scoped addresses", "folded once (`net::address`, `limits::key`)"),
     ("B14", "the error path loses the rules", "one way out for every status (`dataplane::answer`)"),
@@ -110,6 +110,11 @@ const CLASSES: &[(&str, &str, &str)] = &[
     ("C15", "a check that is skipped on errors", "cannot decide is a refusal (every stage)"),
     ("D1", "client-certificate rules dodged by SNI or Host", "421 (`net::tls`, `dataplane::frame`)"),
     ("D2", "resumption that carries an old proof", "no resumption where clients are asked (`net::tls`)"),
+    (
+        "D3",
+        "names of a certificate taken for another's",
+        "one authority verifies, one name counts (`net::tls::authorities`, `identity`, `snapshot::holder`)",
+    ),
     ("D7", "verification off by accident", "there is no way to switch it off (`net::tls::client`)"),
     (
         "D8",
@@ -130,7 +135,7 @@ const CLASSES: &[(&str, &str, &str)] = &[
     (
         "F1",
         "the admin door open to browsers",
-        "unix socket, peer credentials, Host and Origin checked (`control::admin`)",
+        "peer credentials or mutual TLS, Host and Origin checked (`control::admin`)",
     ),
     (
         "F3",
