@@ -117,6 +117,7 @@ fn open(path: &std::path::Path, clock: &Arc<SystemClock>) -> Outcome<Journal> {
 fn event(number: u64) -> Event<'static> {
     let request = Request {
         source: Source::of([127, 0, 0, 1].into(), SourceForm::Full),
+        via: None,
         protocol: Protocol::Http1,
         tls: Some(Tls { version: TlsVersion::V13, client: None }),
         method: SafeText::new("GET"),

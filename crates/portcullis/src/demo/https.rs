@@ -23,6 +23,7 @@ const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
     answer_head: Duration::from_secs(5),
     body_idle: Some(Duration::from_secs(5)),
+    ends: None,
 };
 
 /// A client of one server. Lives on one thread.

@@ -33,8 +33,12 @@ use tokio::task::LocalSet;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const PATIENCE: Patience =
-    Patience { connect: Duration::from_secs(1), answer_head: Duration::from_secs(50), body_idle: None };
+const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(1),
+    answer_head: Duration::from_secs(50),
+    body_idle: None,
+    ends: None,
+};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
