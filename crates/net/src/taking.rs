@@ -2,9 +2,9 @@
 //!
 //! A connection that moves may hold a stream that does not: its caller grants no window, and keeps an answer, its
 //! upstream and its place in flight for as long as it likes. hyper holds one piece of the body until there is room for it
-//! and does not ask for the next, so the body itself never learns. But each stream is a task that [`StreamExec`] starts,
-//! and while the task runs, this thread knows its stream: the body says here what it [gives](gives) out and when it is
-//! [asked](asked) for more, and a task that has stood on one piece for too long is dropped. h2 then resets that stream
+//! and does not ask for the next, so the body itself never learns. But each stream is a task that `StreamExec` starts,
+//! and while the task runs, this thread knows its stream: the body says here what it [`gives`] out and when it is
+//! [`asked`] for more, and a task that has stood on one piece for too long is dropped. h2 then resets that stream
 //! (CANCEL), and no other.
 //!
 //! INVARIANT: nothing is allocated and no timer is set for an answer that never waits for its caller.
