@@ -25,7 +25,9 @@ struct Asking<'a> {
 impl Asking<'_> {
     fn ask(&mut self, wire: &[u8]) -> u16 {
         let answer = self.conn.exchange(wire);
-        if answer.status != 200 || answer.header("connection") == Some("close") {
+        // HTTP/1.0 ends its connection without a word.
+        let is_old = wire.split(|b| *b == b'\r').next().is_some_and(|line| line.ends_with(b"HTTP/1.0"));
+        if is_old || answer.status != 200 || answer.header("connection") == Some("close") {
             self.conn = self.gateway.raw();
         }
         answer.status
