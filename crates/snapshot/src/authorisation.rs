@@ -126,14 +126,19 @@ fn scope_rule(service: &plan::Service, route: &plan::Route, rules: &plan::Rules)
 }
 
 fn claims(plan: &plan::Plan) -> Vec<ClaimSource> {
-    let names: std::collections::BTreeSet<_> = plan.issuers.iter().flat_map(|i| &i.keep_claims).collect();
-    let claim = |name: &Arc<str>| ClaimSource {
+    let kept: BTreeMap<_, _> = plan.issuers.iter().flat_map(|i| &i.keep_claims).collect();
+    let claim = |(name, kind): (&Arc<str>, &plan::ClaimType)| ClaimSource {
         name: Arc::clone(name),
-        kind: ClaimKind::Text,
+        kind: match kind {
+            plan::ClaimType::Text => ClaimKind::Text,
+            plan::ClaimType::Integer => ClaimKind::Number,
+            plan::ClaimType::Boolean => ClaimKind::Flag,
+            plan::ClaimType::Texts => ClaimKind::Texts,
+        },
         presence: Presence::Optional,
         at: portcullis_core::Location::default(),
     };
-    names.into_iter().map(claim).collect()
+    kept.into_iter().map(claim).collect()
 }
 
 fn method(planned: plan::Method) -> Method {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use portcullis_config::plan;
 use portcullis_core::{Generation, Location, Name, Problems, Sensitive, UnixMillis};
 use portcullis_token::{
-    Algorithm, ApiKey, ApiKeys, AssuranceRules, Issuer, IssuerRules, KeyHash, KeyRules, KeySet, Profile,
-    ServerKey, Verifier,
+    Algorithm, ApiKey, ApiKeys, AssuranceRules, Issuer, IssuerRules, KeptKind, KeyHash, KeyRules, KeySet,
+    Profile, ServerKey, Verifier,
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,11 +109,20 @@ fn rules(planned: &plan::Issuer) -> IssuerRules {
             plan::TokenProfile::Jwt => Profile::Jwt,
         },
         roles: (!planned.roles_claim.is_empty()).then(|| planned.roles_claim.clone()),
-        kept: planned.keep_claims.iter().cloned().collect(),
+        kept: planned.keep_claims.iter().map(|(name, kind)| (Arc::clone(name), kept(*kind))).collect(),
         leeway: planned.leeway,
         assurance: AssuranceRules { default: planned.assurance, acr: BTreeMap::new(), amr: BTreeMap::new() },
         silent_after: planned.silent_after,
         longest_life: planned.longest_life,
+    }
+}
+
+fn kept(planned: plan::ClaimType) -> KeptKind {
+    match planned {
+        plan::ClaimType::Text => KeptKind::Text,
+        plan::ClaimType::Integer => KeptKind::Number,
+        plan::ClaimType::Boolean => KeptKind::Flag,
+        plan::ClaimType::Texts => KeptKind::Texts,
     }
 }
 

@@ -96,7 +96,7 @@ fn rules() -> Result<IssuerRules, Fault> {
         algorithms: BTreeSet::from([Algorithm::Es256]),
         profile: Profile::AtJwt,
         roles: Some(vec!["realm_access".into(), "roles".into()]),
-        kept: BTreeSet::new(),
+        kept: BTreeMap::new(),
         leeway: Millis::from_secs(30),
         assurance: AssuranceRules { default: Assurance::Low, acr: BTreeMap::new(), amr: BTreeMap::new() },
         silent_after: Millis::from_secs(3600),

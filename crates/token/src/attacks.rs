@@ -214,6 +214,22 @@ fn c2_a_claim_may_be_missing_only_if_it_is_optional() {
 }
 
 #[test]
+fn c2_a_kept_claim_has_the_type_that_its_issuers_entry_states_or_the_token_is_refused() {
+    let values =
+        [json!("north"), json!(7), json!(true), json!(["a", "b"]), json!(1.5), json!({}), json!([1])];
+    let kinds = [(KeptKind::Text, 0), (KeptKind::Number, 1), (KeptKind::Flag, 2), (KeptKind::Texts, 3)];
+    for (kind, good) in kinds {
+        let kept = std::collections::BTreeMap::from([("level".into(), kind)]);
+        let verifier = verifier(IssuerRules { kept, ..rules() }, &[&ES256]);
+        for (place, value) in values.iter().enumerate() {
+            let fault = claim_fault(&verifier, &json!({ "level": value }));
+            assert_eq!(fault.is_none(), place == good, "{kind:?} {value} {fault:?}");
+        }
+        assert_eq!(claim_fault(&verifier, &json!({})), None, "absent is no type");
+    }
+}
+
+#[test]
 fn c2_two_members_of_one_name_are_refused_in_header_and_payload() {
     let verifier = verifier(rules(), &[&ES256]);
     let good = claims().to_string();

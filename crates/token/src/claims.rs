@@ -13,6 +13,7 @@ use portcullis_core::ClaimValue;
 
 use crate::b64;
 use crate::fault::{ClaimProblem, TokenFault};
+use crate::issuer::KeptKind;
 use crate::json::{Json, Members};
 
 /// The longest identifier, such as `sub`.
@@ -133,22 +134,28 @@ impl<'m> Claims<'m> {
     }
 
     /// The further claims that the issuer's entry lists.
-    pub(crate) fn kept(self, names: &Texts) -> Result<BTreeMap<Arc<str>, ClaimValue>, TokenFault> {
-        let there = names.iter().filter_map(|name| self.0.find(name).map(|value| (name, value)));
-        there.map(|(name, value)| Ok((Arc::clone(name), kept(name, value)?))).collect()
+    pub(crate) fn kept(
+        self,
+        kinds: &BTreeMap<Arc<str>, KeptKind>,
+    ) -> Result<BTreeMap<Arc<str>, ClaimValue>, TokenFault> {
+        let there = kinds.iter().filter_map(|(name, kind)| Some((name, *kind, self.0.find(name)?)));
+        there.map(|(name, kind, value)| Ok((Arc::clone(name), kept(name, kind, value)?))).collect()
     }
 }
 
-fn kept(name: &str, value: &Json) -> Result<ClaimValue, TokenFault> {
-    match value {
-        Json::Flag(flag) => Ok(ClaimValue::Flag(*flag)),
-        Json::Whole(number) => Ok(ClaimValue::Number(*number)),
-        Json::Text(text) => Ok(ClaimValue::Text(text.as_str().into())),
-        Json::List(_) => texts(name, value).map(ClaimValue::Texts),
-        Json::Null | Json::Other | Json::Object(_) => {
-            Err(TokenFault::claim(name, ClaimProblem::Type("a text, whole number, flag or list of texts")))
-        }
-    }
+/// SECURITY: a claim of another type than its issuer's entry states is a fault, never absent (C2).
+fn kept(name: &str, kind: KeptKind, value: &Json) -> Result<ClaimValue, TokenFault> {
+    let wanted = match (kind, value) {
+        (KeptKind::Flag, Json::Flag(flag)) => return Ok(ClaimValue::Flag(*flag)),
+        (KeptKind::Number, Json::Whole(number)) => return Ok(ClaimValue::Number(*number)),
+        (KeptKind::Text, Json::Text(text)) => return Ok(ClaimValue::Text(text.as_str().into())),
+        (KeptKind::Texts, Json::List(_)) => return texts(name, value).map(ClaimValue::Texts),
+        (KeptKind::Flag, _) => "true or false",
+        (KeptKind::Number, _) => "a whole number",
+        (KeptKind::Text, _) => "a text",
+        (KeptKind::Texts, _) => "a list of texts",
+    };
+    Err(TokenFault::claim(name, ClaimProblem::Type(wanted)))
 }
 
 fn texts(claim: &str, value: &Json) -> Result<Texts, TokenFault> {

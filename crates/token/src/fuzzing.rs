@@ -9,7 +9,7 @@ use crate::claims::Claims;
 use crate::json::Members;
 use crate::jws::Jws;
 use crate::verified::Verified;
-use crate::{Algorithm, AssuranceRules, Issuer, IssuerRules, KeyRules, KeySet, Profile, Scrubber};
+use crate::{Algorithm, AssuranceRules, Issuer, IssuerRules, KeptKind, KeyRules, KeySet, Profile, Scrubber};
 
 static ISSUER: LazyLock<Option<Issuer>> = LazyLock::new(|| Issuer::new(rules()?).ok());
 
@@ -22,7 +22,7 @@ fn rules() -> Option<IssuerRules> {
         algorithms: BTreeSet::from(Algorithm::ALL),
         profile: Profile::Jwt,
         roles: Some(vec![Arc::from("realm_access"), Arc::from("roles")]),
-        kept: BTreeSet::from([Arc::from("tenant")]),
+        kept: BTreeMap::from([(Arc::from("tenant"), KeptKind::Text)]),
         leeway: Millis::from_secs(30),
         assurance: AssuranceRules { default: Assurance::Low, acr: BTreeMap::new(), amr: BTreeMap::new() },
         silent_after: Millis::from_secs(3600),

@@ -38,6 +38,19 @@ pub struct AssuranceRules {
     pub amr: BTreeMap<Arc<str>, Assurance>,
 }
 
+/// What a kept claim is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeptKind {
+    /// A text.
+    Text,
+    /// A whole number.
+    Number,
+    /// True or false.
+    Flag,
+    /// A list of texts.
+    Texts,
+}
+
 /// An issuer's entry before it is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuerRules {
@@ -55,8 +68,8 @@ pub struct IssuerRules {
     pub profile: Profile,
     /// Where the roles are, member by member, such as `realm_access`, `roles`.
     pub roles: Option<Vec<Arc<str>>>,
-    /// Further claims that policy may read.
-    pub kept: BTreeSet<Arc<str>>,
+    /// Further claims that policy may read, each with the type that it must have.
+    pub kept: BTreeMap<Arc<str>, KeptKind>,
     /// How far its clock may be off, at most 30 seconds.
     pub leeway: Millis,
     /// How sure it is of its subjects.
@@ -118,7 +131,7 @@ impl Issuer {
             r if r.clients.as_ref().is_some_and(vague) => Some("clients"),
             r if r.algorithms.is_empty() => Some("algorithms"),
             r if r.roles.as_ref().is_some_and(Vec::is_empty) => Some("roles"),
-            r if r.kept.iter().any(|entry| entry.is_empty()) => Some("kept"),
+            r if r.kept.keys().any(|entry| entry.is_empty()) => Some("kept"),
             _ => None,
         };
         if let Some(list) = list {

@@ -51,7 +51,7 @@ pub use cache::{Recall, TokenCache};
 pub use fault::{Challenge, ClaimProblem, TokenFault};
 pub use fingerprint::principal_fingerprint;
 pub use internal::InternalTokens;
-pub use issuer::{AssuranceRules, Issuer, IssuerFault, IssuerRules, Profile};
+pub use issuer::{AssuranceRules, Issuer, IssuerFault, IssuerRules, KeptKind, Profile};
 pub use json::JsonFault;
 pub use key_hash::{KeyHash, ServerKey};
 pub use key_set::{KeyRules, KeySet, KeySetFault, Skipped};

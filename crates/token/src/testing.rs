@@ -12,7 +12,9 @@ use aws_lc_rs::signature::{
 use portcullis_core::{Assurance, Generation, Millis, Name, UnixMillis};
 use serde_json::{Value, json};
 
-use crate::{Algorithm, AssuranceRules, Issuer, IssuerRules, KeyRules, KeySet, Profile, Verifier, b64};
+use crate::{
+    Algorithm, AssuranceRules, Issuer, IssuerRules, KeptKind, KeyRules, KeySet, Profile, Verifier, b64,
+};
 
 /// 2026-09-21T14:13:20Z.
 pub(crate) const NOW: u64 = 1_790_000_000;
@@ -131,7 +133,7 @@ pub(crate) fn rules() -> IssuerRules {
         algorithms: BTreeSet::from(Algorithm::ALL),
         profile: Profile::AtJwt,
         roles: Some(vec!["realm_access".into(), "roles".into()]),
-        kept: texts(&["tenant"]),
+        kept: BTreeMap::from([("tenant".into(), KeptKind::Text)]),
         leeway: Millis::from_secs(30),
         assurance: AssuranceRules {
             default: Assurance::Low,

@@ -1,15 +1,16 @@
 //! Issuers of tokens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use portcullis_core::Millis;
+use portcullis_core::{Millis, Name};
 
 use super::pem::{arc, key_set_is_public};
 use super::root::Whole;
 use super::unique::Unique;
 use super::{Context, at_least_one, at_most, in_order, items, list, word_list};
-use crate::plan::{Algorithm, Issuer, KeySource, Loopback, Url};
-use crate::raw::identify::RawIssuer;
+use crate::plan::{Algorithm, ClaimType, Issuer, KeySource, Loopback, Url};
+use crate::raw::identify::{RawClaims, RawIssuer};
 use crate::raw::root::RawRoot;
 use crate::yaml::site::Advice;
 use crate::yaml::{At, Report, quote};
@@ -30,6 +31,7 @@ pub(crate) fn issuers(raw: &RawRoot, whole: &Whole, cx: &mut Context<'_, '_>) ->
         }
     }
     let built: Vec<_> = written.iter().filter_map(|i| issuer(i, whole, cx)).collect();
+    claims_have_one_type(written, &built, cx.report);
     (built.len() == written.len()).then_some(built)
 }
 
@@ -65,7 +67,7 @@ fn issuer(raw: &At<RawIssuer>, whole: &Whole, cx: &mut Context<'_, '_>) -> Optio
         algorithms: algorithms(raw),
         profile: raw.profile.value()?,
         roles_claim: word_list(&claims.roles),
-        keep_claims: word_list(&claims.keep),
+        keep_claims: kept(claims, cx.report),
         refresh: raw.refresh.value()?,
         silent_after: raw.silent_after.value()?,
         leeway: raw.leeway.value()?,
@@ -74,6 +76,34 @@ fn issuer(raw: &At<RawIssuer>, whole: &Whole, cx: &mut Context<'_, '_>) -> Optio
         loopback: raw.loopback.value()?,
         roots,
     })
+}
+
+/// The kept claims, each a text unless its type is written.
+fn kept(raw: &RawClaims, report: &mut Report) -> BTreeMap<Arc<str>, ClaimType> {
+    let mut kept: BTreeMap<_, _> =
+        word_list(&raw.keep).into_iter().map(|name| (name, ClaimType::Text)).collect();
+    for (name, kind) in raw.types.get().map_or(&[][..], |table| &table.value.0) {
+        match kept.get_mut(name.value.as_str()) {
+            Some(known) => *known = kind.value,
+            None => report.say(&name.site, format!("{} is not in `keep`", quote(&name.value))),
+        }
+    }
+    kept
+}
+
+/// A rule reads a claim of any issuer, so one name has one type.
+fn claims_have_one_type(written: &[At<RawIssuer>], issuers: &[Issuer], report: &mut Report) {
+    let mut known: BTreeMap<&str, (ClaimType, &Name)> = BTreeMap::new();
+    for issuer in issuers {
+        for (claim, kind) in &issuer.keep_claims {
+            let (first, other) = known.entry(claim).or_insert((*kind, &issuer.name));
+            let site = written.iter().find(|w| w.name.value().as_ref() == Some(&issuer.name));
+            if let Some(site) = site.filter(|_| *first != *kind) {
+                let text = format!("keeps the claim {} with another type than `{other}`", quote(claim));
+                report.say(&site.site, text);
+            }
+        }
+    }
 }
 
 fn loopback_stays_out_of_production(raw: &RawIssuer, whole: &Whole, report: &mut Report) {
@@ -133,7 +163,7 @@ fn address(url: &At<Url>, loopback: Loopback, report: &mut Report) -> Option<Url
     Some(url.value.clone())
 }
 
-fn pinned_issuer(raw: &At<RawIssuer>, report: &mut Report) -> Option<std::sync::Arc<str>> {
+fn pinned_issuer(raw: &At<RawIssuer>, report: &mut Report) -> Option<Arc<str>> {
     if let Some(pinned) = raw.issuer.get() {
         return Some(arc(&pinned.0));
     }

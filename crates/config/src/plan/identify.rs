@@ -1,5 +1,6 @@
 //! Who vouches for callers: token issuers and API keys.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -25,8 +26,8 @@ pub struct Issuer {
     pub profile: TokenProfile,
     /// Where roles stand in the claims, from the outside in; empty when the issuer has none.
     pub roles_claim: Vec<Arc<str>>,
-    /// Further claims that are kept; the rest of a token is forgotten.
-    pub keep_claims: Vec<Arc<str>>,
+    /// Further claims that are kept, with the type that each must have; the rest of a token is forgotten.
+    pub keep_claims: BTreeMap<Arc<str>, ClaimType>,
     /// How often keys are fetched.
     pub refresh: Millis,
     /// Keys that could not be renewed for this long are no longer trusted.
@@ -41,6 +42,20 @@ pub struct Issuer {
     pub loopback: Loopback,
     /// Root certificates for fetching, PEM; none means those of the system.
     pub roots: Option<Inlined>,
+}
+
+/// What a kept claim is. A token whose claim is something else is refused (C2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClaimType {
+    /// A text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// True or false.
+    Boolean,
+    /// A list of texts.
+    Texts,
 }
 
 /// Where an issuer's keys come from.

@@ -27,7 +27,7 @@ pub use gateway::{
     Certificate, ClientAuthority, ClientCaller, ClientCertificates, ClientMode, ConnectionLimits, Gateway,
     Http2Limits, HttpLimits, HttpTimeouts, InternalTokens, StreamLimits, TlsMinimum,
 };
-pub use identify::{Algorithm, ApiKey, ApiKeys, Issuer, KeySource, Loopback, TokenProfile};
+pub use identify::{Algorithm, ApiKey, ApiKeys, ClaimType, Issuer, KeySource, Loopback, TokenProfile};
 pub use names::{CertificateName, Environment, Host, Inlined, Method, NameError, Origin, TrustDomain, Url};
 pub use operate::{
     Admin, AdminListener, AlertRules, Alerts, Audit, Durability, Metrics, State, StdoutLog, Webhook,

@@ -5,8 +5,8 @@ use portcullis_core::{Assurance, Millis, Name};
 
 use super::values::Word;
 use super::{FilePath, SecretSource};
-use crate::plan::{Algorithm, CertificateName, Digest, Loopback, TokenProfile, Url};
-use crate::yaml::{At, Many, Text, section};
+use crate::plan::{Algorithm, CertificateName, ClaimType, Digest, Loopback, TokenProfile, Url};
+use crate::yaml::{At, Many, Table, Text, section};
 
 section! {
     /// An issuer of access tokens. Exactly one of `oidc`, `jwks_url` and `jwks_file` says where its keys are.
@@ -53,6 +53,9 @@ section! {
         roles: Many<Word> [],
         /// Further claims that policies may use.
         keep: Many<Word> [],
+        /// The type of a kept claim that is no text: `integer`, `boolean` or `texts` (a list of them), by its name. A token
+        /// whose claim has another type is refused.
+        types: Table<ClaimType> [],
     }
 }
 

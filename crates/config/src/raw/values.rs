@@ -7,8 +7,8 @@ use portcullis_core::{Assurance, ByteSize, Millis, Name, Rate};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::plan::{
-    Algorithm, CertificateName, ClientMode, ContractMode, Credentials, Digest, Endpoint, Host, Loopback,
-    Method, Origin, Protocol, Sensitivity, StdoutLog, TokenProfile, TrustDomain, Url, WebSocket,
+    Algorithm, CertificateName, ClaimType, ClientMode, ContractMode, Credentials, Digest, Endpoint, Host,
+    Loopback, Method, Origin, Protocol, Sensitivity, StdoutLog, TokenProfile, TrustDomain, Url, WebSocket,
 };
 use crate::yaml::scalar::any_text;
 use crate::yaml::section::{Read, wrong};
@@ -122,6 +122,9 @@ read_words! {
         "RS256" => Self::RS256,
     }
     TokenProfile { "at+jwt" => Self::AtJwt, "jwt" => Self::Jwt, }
+    ClaimType {
+        "text" => Self::Text, "integer" => Self::Integer, "boolean" => Self::Boolean, "texts" => Self::Texts,
+    }
     Loopback { "refused" => Self::Refused, "allowed" => Self::Allowed, }
     Sensitivity { "low" => Self::Low, "medium" => Self::Medium, "high" => Self::High, }
     ContractMode { "off" => Self::Off, "report" => Self::Report, "enforce" => Self::Enforce, }

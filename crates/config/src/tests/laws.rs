@@ -103,6 +103,20 @@ fn b11_nobody_is_believed_by_default_and_never_everybody() {
 }
 
 #[test]
+fn c2_a_kept_claim_has_one_type_and_is_kept_before_it_has_one() {
+    let keep = "keep: [tenant] }";
+    let typed = |types: &str| told(keep, &format!("keep: [tenant, level], types: {{ {types} }} }}"));
+    assert_eq!(typed("level: integer, tenant: text"), "");
+    assert!(typed("rank: integer").contains("`rank` is not in `keep`"));
+    assert!(typed("level: number").contains("expected `text` or `integer` or `boolean` or `texts`"));
+    let second = "  - name: others\n    jwks_file: jwks.json\n    issuer: x\n    audience: shop\n";
+    let both =
+        format!("keep: [tenant] }}\n{second}    claims: {{ keep: [tenant], types: {{ tenant: texts }} }}");
+    assert!(told(keep, &both).contains("keeps the claim `tenant` with another type than `staff`"));
+    assert_eq!(told(keep, &both.replace("texts", "text")), "");
+}
+
+#[test]
 fn d3_two_authorities_share_no_root_and_no_application_of_an_api_key() {
     let first = "            scopes: [stock.write]\n";
     let second = |roots: &str| {

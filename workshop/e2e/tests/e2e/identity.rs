@@ -266,3 +266,31 @@ fn no_credentials_is_a_401_that_tells_nothing_about_what_exists() {
     }
     nothing_arrived(&gateway);
 }
+
+#[test]
+fn c2_a_kept_claim_decides_by_its_stated_type_and_another_type_is_no_token() {
+    let builder = Gateway::builder().file(
+        "level.cedar",
+        "permit (principal, action, resource) when { principal.claims has level && principal.claims.level >= 3 };\n",
+    );
+    let service = json!({
+        "name": "levels", "owner": "tests", "sensitivity": "low", "context": "plain",
+        "upstream": portcullis_e2e::plaintext(builder.kit().plain.address()),
+        "routes": [{ "path": "/levels", "methods": "GET", "plan": "wide", "policy": "level.cedar" }],
+    });
+    let kept = json!({ "keep": ["tenant", "level"], "types": { "level": "integer" } });
+    let gateway = builder.set("/issuers/0/claims", kept).service(service).start();
+    for (level, want) in [
+        (json!(3), 200),
+        (json!(2), 403),
+        (Value::Null, 403),
+        (json!("3"), 401),
+        (json!(true), 401),
+        (json!([3]), 401),
+        (json!(3.5), 401),
+    ] {
+        let token = gateway.token("anna", "echo", &json!({ "level": level }));
+        assert_eq!(get(&gateway, "/levels", &token).status, want, "{level}");
+    }
+    assert_eq!(gateway.plain.take_seen().len(), 1);
+}
