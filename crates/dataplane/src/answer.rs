@@ -123,7 +123,7 @@ fn is_stream(fields: &HeaderMap) -> bool {
 }
 
 /// Sends the upstream's answer on, with the record in its body.
-pub(crate) fn pass(answer: Answer, mut record: Record) -> Response<AnswerBody> {
+pub(crate) fn pass(answer: Answer, mut record: Box<Record>) -> Response<AnswerBody> {
     let Answer { response, keeps, upgrade, stream } = answer;
     let connection = Rc::clone(record.connection());
     let (mut parts, mut source) = response.into_parts();
@@ -152,7 +152,7 @@ pub(crate) fn pass(answer: Answer, mut record: Record) -> Response<AnswerBody> {
 }
 
 /// Says no.
-pub(crate) fn refuse(refusal: &Refusal, mut record: Record) -> Response<AnswerBody> {
+pub(crate) fn refuse(refusal: &Refusal, mut record: Box<Record>) -> Response<AnswerBody> {
     record.refused(refusal);
     record.connection().settle();
     let realm = record.core().shared.environment.as_str();
@@ -173,7 +173,7 @@ pub(crate) struct AnswerBody {
     source: Source,
     scrubber: Scrubber,
     stream: Option<OpenStream>,
-    record: Option<Record>,
+    record: Option<Box<Record>>,
     keeps: Option<Keeps>,
     /// What has been scanned and not been given out: an HTTP/2 stream gets its body in pieces, so that its pace shows.
     rest: Bytes,
@@ -195,13 +195,13 @@ impl AnswerBody {
         Self::of(Source::Whole(None), None)
     }
 
-    fn of(source: Source, record: Option<Record>) -> Self {
+    fn of(source: Source, record: Option<Box<Record>>) -> Self {
         let (scrubber, rest) = (Scrubber::default(), Bytes::new());
         Self { source, scrubber, stream: None, record, keeps: None, rest }
     }
 
     /// Takes the upstream's half of a tunnel and the record out.
-    pub(crate) fn into_tunnel(mut self) -> Option<(Box<Upgraded>, Record, Keeps)> {
+    pub(crate) fn into_tunnel(mut self) -> Option<(Box<Upgraded>, Box<Record>, Keeps)> {
         let (record, keeps) = self.record.take().zip(self.keeps.take())?;
         match &mut self.source {
             Source::Upstream(body) => body.take_upgraded().map(|upstream| (upstream, record, keeps)),

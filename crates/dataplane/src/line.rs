@@ -39,7 +39,8 @@ pub(crate) async fn serve(
     connection: Rc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let mut record = Record::open(&core, &connection, &request);
+    // Boxed, since it goes from hand to hand: through the answer and its body to the last byte.
+    let mut record = Box::new(Record::open(&core, &connection, &request));
     Ok(match life(&core, &connection, request, &mut record).await {
         Ok(answer) => answer::pass(answer, record),
         Err(refusal) => answer::refuse(&refusal, record),

@@ -163,7 +163,7 @@ async fn shake(
     snapshot: &Snapshot,
     stream: TcpStream,
     deadline: Instant,
-) -> Result<(ServerStream<TcpStream>, ConnectionFacts), End> {
+) -> Result<(Box<ServerStream<TcpStream>>, ConnectionFacts), End> {
     let core = &door.core;
     let began = core.now();
     let late = End { class: ConnectionClass::Timeout, fault: "handshake-queue" };
@@ -175,14 +175,15 @@ async fn shake(
     })?;
     let took = core.now().mono.saturating_duration_since(began.mono);
     core.shared.metrics.shook(took);
-    Ok((accepted.stream, accepted.facts))
+    // Boxed: its kilobyte would stand in the future of the connection once for each layer above it.
+    Ok((Box::new(accepted.stream), accepted.facts))
 }
 
 async fn serve_http1(
     door: &Door,
     snapshot: &Snapshot,
     ends: Ends,
-    stream: ServerStream<TcpStream>,
+    stream: Box<ServerStream<TcpStream>>,
     facts: ConnectionFacts,
 ) -> Result<(), End> {
     let limits = settings::guard_limits(&snapshot.plan);
@@ -216,7 +217,7 @@ async fn serve_http2(
     door: &Door,
     snapshot: &Snapshot,
     ends: Ends,
-    stream: ServerStream<TcpStream>,
+    stream: Box<ServerStream<TcpStream>>,
     facts: ConnectionFacts,
 ) -> Result<(), End> {
     let (metered, handle) = Meter::new(stream, Leg::Downstream, settings::meter_limits(&snapshot.plan));
