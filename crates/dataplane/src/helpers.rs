@@ -196,11 +196,13 @@ mod tests {
         on_a_core(async {
             let helpers = Helpers::start(1, 4).unwrap();
             let (release, released) = mpsc::channel::<()>();
-            let late = helpers.run(move || released.recv(), Duration::ZERO).await.unwrap_err();
-            assert_eq!(late.reason(), Reason::Overloaded);
+            let (begin, begun) = mpsc::channel();
+            let holds = move || drop((begin.send(()), released.recv()));
+            helpers.queue(Box::new(holds)).unwrap();
+            begun.recv().unwrap();
             let (tell, told) = mpsc::channel();
-            let left = helpers.run(move || tell.send(()), Duration::ZERO).await;
-            assert!(left.is_err());
+            let late = helpers.run(move || tell.send(()), Duration::ZERO).await.unwrap_err();
+            assert_eq!(late.reason(), Reason::Overloaded);
             release.send(()).unwrap();
             assert_eq!(helpers.run(|| 1, LONG).await.ok(), Some(1));
             assert!(told.try_recv().is_err(), "the one who asked had left");

@@ -78,6 +78,9 @@ pub(crate) fn http2(plan: &Plan) -> Http2Settings {
         stream_window: small(http2.stream_window),
         connection_window: small(http2.connection_window),
         taking: guard_timeouts(plan).write,
+        // One more than the meter lets pass: it reads the bytes first, and names a flood what it is. With h2's own
+        // number, which of the two ends the connection would depend on how the bytes were cut.
+        pending_resets: count(http2.resets).saturating_add(1),
         ..Http2Settings::default()
     }
 }

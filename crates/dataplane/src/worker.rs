@@ -1,6 +1,7 @@
 //! One core: its runtime, its connections, its caches.
 //!
 //! INVARIANT: a connection stays on the core that accepted it.
+//! INVARIANT: a connection holds no generation while it serves, so that old ones go though it lives on.
 //! INVARIANT: whatever ends a connection before it reached the line is an event, and counted (DESIGN §4).
 //!
 //! Not here: who starts a core (`edge`), who is at the other end (`arrive`), what a request means (`line`).
@@ -138,19 +139,19 @@ async fn serve_connection(door: &Door, accepted: listen::Connection) -> Result<(
     let snapshot = door.core.snapshot(door.core.now()).map_err(|_| (Ends::direct(peer), idle))?;
     let deadline = Instant::now() + snapshot.plan.gateway.timeouts.handshake.as_duration();
     let Arrived { slot, ends } = arrive(&door.caps, &snapshot.balancers, &mut stream, peer, deadline).await?;
-    serve_known(door, &snapshot, (&slot, ends), stream, deadline).await.map_err(|end| (ends, end))
+    serve_known(door, snapshot, (&slot, ends), stream, deadline).await.map_err(|end| (ends, end))
 }
 
 async fn serve_known(
     door: &Door,
-    snapshot: &Snapshot,
+    snapshot: Arc<Snapshot>,
     (slot, ends): (&ConnectionSlot, Ends),
     stream: TcpStream,
     deadline: Instant,
 ) -> Result<(), End> {
     let (stream, facts) = {
         let _handshake = slot.handshake()?;
-        shake(door, snapshot, stream, deadline).await?
+        shake(door, &snapshot, stream, deadline).await?
     };
     match facts.protocol() {
         Protocol::Http1 => serve_http1(door, snapshot, ends, stream, facts).await,
@@ -181,7 +182,7 @@ async fn shake(
 
 async fn serve_http1(
     door: &Door,
-    snapshot: &Snapshot,
+    snapshot: Arc<Snapshot>,
     ends: Ends,
     stream: Box<ServerStream<TcpStream>>,
     facts: ConnectionFacts,
@@ -190,6 +191,7 @@ async fn serve_http1(
     let (guarded, handle) = Downstream::new(stream, limits.clone(), settings::guard_timeouts(&snapshot.plan));
     let known = Connection::new(ends, Some(facts), Framing::Http1(handle), &snapshot.plan);
     let known = Rc::new(known);
+    drop(snapshot);
     // Boxed once, at the door: whoever holds or wraps the request's future then moves a pointer, not kilobytes.
     let service = |request| Box::pin(line::serve(Rc::clone(&door.core), Rc::clone(&known), request));
     let ended = serve::serve_http1(guarded, service, &limits, door.drain.clone()).await;
@@ -215,7 +217,7 @@ async fn serve_http1(
 
 async fn serve_http2(
     door: &Door,
-    snapshot: &Snapshot,
+    snapshot: Arc<Snapshot>,
     ends: Ends,
     stream: Box<ServerStream<TcpStream>>,
     facts: ConnectionFacts,
@@ -225,8 +227,9 @@ async fn serve_http2(
     let known = Rc::new(known);
     let core = Rc::clone(&door.core);
     let service = |request| Box::pin(line::serve(Rc::clone(&core), Rc::clone(&known), request));
-    let ended =
-        serve::serve_http2(metered, service, &settings::http2(&snapshot.plan), door.drain.clone()).await;
+    let settings = settings::http2(&snapshot.plan);
+    drop(snapshot);
+    let ended = serve::serve_http2(metered, service, &settings, door.drain.clone()).await;
     match (known.fault(), ended) {
         (Some(fault), _) => {
             door.core
