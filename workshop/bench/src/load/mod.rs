@@ -130,7 +130,8 @@ pub(crate) fn run(target: &Target, pace: Pace, span: Duration) -> Outcome<Found>
 async fn stretch(target: &Target, pace: Pace, span: Duration) -> Outcome<Found> {
     let prepared = Rc::new(Prepared::make(target).await?);
     let dialled = dial(target).await;
-    let (used, core) = (process::cpu_time(std::process::id()), process::CoreTime::read(0));
+    // Its own time alone: the systems under measurement are children of this process.
+    let (used, core) = (process::own_clock(), process::CoreTime::read(0));
     let schedule = Rc::new(Schedule::new(pace, span, target.shape.places())?);
     let mut set = workers(target, &prepared, &schedule, dialled);
     let work = async { while set.join_next().await.is_some() {} };
@@ -141,7 +142,7 @@ async fn stretch(target: &Target, pace: Pace, span: Duration) -> Outcome<Found> 
         _ = tokio::time::timeout(span + patience, work) => {}
     }
     let (tally, lasted) = (schedule.cut(), schedule.lasted().as_secs_f64().max(f64::EPSILON));
-    let used = process::cpu_time(std::process::id()).saturating_sub(used).as_secs_f64();
+    let used = process::own_clock().saturating_sub(used).as_secs_f64();
     let rps = match pace {
         Pace::Closed | Pace::Count(_) => count(tally.good) / lasted,
         Pace::Open(_) => count(tally.in_time) / schedule.took().as_secs_f64().max(f64::EPSILON),
