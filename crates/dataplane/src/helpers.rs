@@ -197,7 +197,10 @@ mod tests {
             let helpers = Helpers::start(1, 4).unwrap();
             let (release, released) = mpsc::channel::<()>();
             let (begin, begun) = mpsc::channel();
-            let holds = move || drop((begin.send(()), released.recv()));
+            let holds = move || {
+                begin.send(()).unwrap();
+                released.recv().unwrap();
+            };
             helpers.queue(Box::new(holds)).unwrap();
             begun.recv().unwrap();
             let (tell, told) = mpsc::channel();
