@@ -167,13 +167,9 @@ impl Record {
         self.allowed = methods;
     }
 
-    /// The line goes on to `stage`. The clocks are read where a phase of the record ends, not for each stage.
+    /// The line goes on to `stage`. The clocks are read unless nothing can have waited since.
     pub(crate) fn at(&mut self, stage: Stage) {
-        let of_one_phase = matches!(
-            (self.stage, stage),
-            (Stage::Frame, Stage::Frame | Stage::Admit) | (Stage::Shape, Stage::Select)
-        );
-        if of_one_phase {
+        if is_same_moment(self.stage, stage) {
             self.stage = stage;
             return;
         }
@@ -361,5 +357,24 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.end(Close::CallerGone);
         self.connection.answered();
+    }
+}
+
+/// Framing waits for nothing. Shaping may wait for a whole body, so the time before it is not the time of the choice
+/// of an endpoint.
+fn is_same_moment(from: Stage, to: Stage) -> bool {
+    matches!((from, to), (Stage::Frame, Stage::Frame | Stage::Admit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_that_may_have_waited_gives_the_next_one_a_time_of_its_own() {
+        assert!(is_same_moment(Stage::Frame, Stage::Admit));
+        for (from, to) in [(Stage::Shape, Stage::Select), (Stage::Select, Stage::Forward)] {
+            assert!(!is_same_moment(from, to));
+        }
     }
 }
