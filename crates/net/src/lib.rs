@@ -9,6 +9,7 @@
 //! Not here: what a request means, who may send it, where it goes.
 
 pub mod address;
+mod cork;
 pub mod fetch;
 pub mod guard;
 pub mod listen;

@@ -13,8 +13,9 @@
 
 use std::cell::Cell;
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::cork::Cork;
 use crate::guard::{Limits, MinRate};
 use crate::listen::{Drain, Phase};
 use crate::pool::ExchangeFault;
@@ -117,7 +119,7 @@ where
     let mut builder = http1::Builder::new();
     limits.tune(&mut builder);
     let mut connection = builder.serve_connection(TokioIo::new(stream), watched);
-    match run(Pin::new(&mut connection), &mut drain, |c| c.graceful_shutdown()).await {
+    match run(Pin::new(&mut connection), Future::poll, &mut drain, |c| c.graceful_shutdown()).await {
         Some(ended) => ended.map_err(ExchangeFault)?,
         None => return Ok(Ended::Forced),
     }
@@ -146,8 +148,9 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     E: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
+    let (stream, corked) = Cork::new(stream);
     let served = http2_builder(settings).serve_connection(TokioIo::new(stream), service_fn(service));
-    match run(pin!(served), &mut drain, |c| c.graceful_shutdown()).await {
+    match run(pin!(served), |c, cx| corked.poll(c, cx), &mut drain, |c| c.graceful_shutdown()).await {
         Some(ended) => ended.map_err(ExchangeFault)?,
         None => return Ok(Ended::Forced),
     }
@@ -157,18 +160,19 @@ where
 /// Runs a connection to its end, which a drain brings nearer; `None` when the drain was forced.
 async fn run<C: Future>(
     mut connection: Pin<&mut C>,
+    mut poll: impl FnMut(Pin<&mut C>, &mut Context<'_>) -> Poll<C::Output>,
     drain: &mut Drain,
     wind_down: impl FnOnce(Pin<&mut C>),
 ) -> Option<C::Output> {
     tokio::select! {
         biased;
-        ended = &mut connection => return Some(ended),
+        ended = poll_fn(|cx| poll(connection.as_mut(), cx)) => return Some(ended),
         () = drain.reached(Phase::Draining) => {}
     }
     wind_down(connection.as_mut());
     tokio::select! {
         biased;
-        ended = connection => Some(ended),
+        ended = poll_fn(|cx| poll(connection.as_mut(), cx)) => Some(ended),
         () = drain.reached(Phase::Forcing) => None,
     }
 }
@@ -436,6 +440,79 @@ mod tests {
             tokio::select! {
                 _ = serve_http2(near, service, &settings, drain) => panic!("the caller was still there"),
                 trailers = caller => assert_eq!(trailers["grpc-status"], "0"),
+            }
+        });
+    }
+
+    /// Counts the writes that reach a pipe.
+    struct Counted(DuplexStream, Rc<Cell<usize>>);
+
+    impl AsyncRead for Counted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            self.1.set(self.1.get() + 1);
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    #[test]
+    fn answers_that_are_ready_together_leave_in_one_write() {
+        const TOGETHER: usize = 8;
+        on_a_core(async {
+            let (near, far) = duplex(256 * 1024);
+            let writes = Rc::new(Cell::new(0));
+            let near = Counted(near, Rc::clone(&writes));
+            let (_switch, drain) = DrainSwitch::new();
+            let all_are_here = Rc::new(tokio::sync::Barrier::new(TOGETHER));
+            let (counted, before) = (Rc::clone(&writes), Rc::new(Cell::new(0)));
+            let begin = Rc::clone(&before);
+            let service = move |_| {
+                let (all_are_here, writes, before) =
+                    (Rc::clone(&all_are_here), Rc::clone(&counted), Rc::clone(&begin));
+                async move {
+                    all_are_here.wait().await;
+                    before.set(writes.get());
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; 1_000]))))
+                }
+            };
+            let caller = async {
+                let (sender, connection) = h2::client::handshake(far).await.unwrap();
+                tokio::task::spawn_local(connection);
+                let mut sender = sender.ready().await.unwrap();
+                let request = || Request::get("https://a.example/").body(()).unwrap();
+                let answers: Vec<_> =
+                    (0..TOGETHER).map(|_| sender.send_request(request(), true).unwrap().0).collect();
+                for answer in answers {
+                    let mut body = answer.await.unwrap().into_body();
+                    while body.data().await.is_some() {}
+                }
+                writes.get() - before.get()
+            };
+            let settings = Http2Settings::default();
+            tokio::select! {
+                _ = serve_http2(near, service, &settings, drain) => panic!("the caller was still there"),
+                together = caller => assert_eq!(together, 1, "one write for all"),
             }
         });
     }

@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Context;
 
@@ -23,22 +23,27 @@ use tokio::time::{Instant, timeout_at};
 use super::error::{ExchangeFault, after_sending, is_unprocessed};
 use super::heard::{Heard, Listener};
 use super::{ConnectFault, PoolSettings, SendError, Timeouts, stream};
+use crate::cork::{Cork, Corked};
 use crate::guard::{Fault, Leg, Meter, MeterHandle, MeterLimits};
 
-type Io = TokioIo<Heard>;
+type Io = TokioIo<Cork<Heard>>;
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Windows for answers: large enough for a fast service, small enough that one stalled caller holds little.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// Runs hyper's tasks on this core.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalExec;
+/// Runs hyper's tasks of one connection on this core; one of them drives h2, and its writes leave when it was polled.
+#[derive(Clone)]
+pub(super) struct ConnectionExec(Corked<Heard>);
 
-impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExec {
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for ConnectionExec {
     fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
+        let corked = self.0.clone();
+        tokio::task::spawn_local(async move {
+            let mut task = pin!(task);
+            poll_fn(|cx| corked.poll(task.as_mut(), cx)).await
+        });
     }
 }
 
@@ -75,8 +80,8 @@ where
         let listener = Listener::default();
         let limits = MeterLimits { idle: settings.idle_age, ..settings.frames };
         let (stream, meter) = Meter::new(stream, Leg::Upstream, limits);
-        let stream = Heard::new(stream, Rc::clone(&listener));
-        let start = Builder::new(LocalExec)
+        let (stream, corked) = Cork::new(Heard::new(stream, Rc::clone(&listener)));
+        let start = Builder::new(ConnectionExec(corked))
             .timer(TokioTimer::new())
             .adaptive_window(false)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -118,7 +123,7 @@ impl Start {
 }
 
 /// Ends by itself when the last sender and stream are gone, or with the connection; its error reaches the streams.
-async fn drive<B>(mut driver: Connection<Io, B, LocalExec>, mut start: Start)
+async fn drive<B>(mut driver: Connection<Io, B, ConnectionExec>, mut start: Start)
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<AnyError>,

@@ -6,9 +6,18 @@ use std::rc::Rc;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
-use super::super::http2::LocalExec;
 use super::*;
 use crate::guard::Leg;
+
+/// Runs hyper's tasks on this core.
+#[derive(Clone)]
+struct LocalExec;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExec {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
 
 /// hyper's server: each answer waits until the gate opens. Counts streams per connection.
 struct Gated {
