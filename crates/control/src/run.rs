@@ -111,6 +111,7 @@ impl Process {
         tasks.follow(plan, changes.hash());
         let process = Self { changes, publisher, clock, log, journal, tasks };
         process.note(Actor::File, None);
+        portcullis_allocator::give_back();
         Ok(process)
     }
 
@@ -152,6 +153,7 @@ impl Process {
             Ok(Attempt::New(signed, plan)) => {
                 self.publisher.publish(*signed);
                 self.tasks.follow(plan, self.changes.hash());
+                portcullis_allocator::give_back();
                 self.log.say(now, Level::Notice, "the configuration was reloaded", &[]);
                 self.note(actor, None);
                 Ok(())

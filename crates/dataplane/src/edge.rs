@@ -124,7 +124,10 @@ impl Process {
                 _ = beat.tick() => self.report(),
                 _ = rotate.tick() => self.rotate(),
                 message = self.link.from_control.recv() => match message {
-                    Some(ToEdge::Generation(signed)) => self.generation(*signed).await?,
+                    Some(ToEdge::Generation(signed)) => {
+                        self.generation(*signed).await?;
+                        portcullis_allocator::give_back();
+                    }
                     Some(ToEdge::Ask(number, question)) => self.answer(number, question).await,
                     Some(ToEdge::Drain) | None => break,
                 },
@@ -217,7 +220,10 @@ impl Process {
         let work = move || {
             let compiled = compile(plan, fetched, number, before.as_ref().map(|b| &b.compiled))
                 .map_err(|problems| Refused::Problems(problems.iter().map(ToString::to_string).collect()))?;
-            Snapshot::build(compiled, not_after, &clock, &metrics, before.as_deref()).map_err(Refused::of)
+            let built = Snapshot::build(compiled, not_after, &clock, &metrics, before.as_deref());
+            // What compiling took besides; only this thread can return what it freed.
+            portcullis_allocator::give_back();
+            built.map_err(Refused::of)
         };
         tokio::task::spawn_blocking(work).await.map_err(Refused::of)?
     }

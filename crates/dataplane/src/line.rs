@@ -20,6 +20,7 @@
 //! Not here: accepting connections (`edge`), what is counted and written (`record`).
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use http::{Request, Response};
@@ -33,14 +34,26 @@ use crate::core_state::Core;
 use crate::record::Record;
 use crate::{admit, authorise, cors, forward, frame, identify, route, select, shape, source, well_known};
 
+/// Begins to serve one request.
+///
+/// The future is some kilobytes. It is made where it stays, since a box that is asked for first is not copied into.
+pub(crate) fn begin(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    request: Request<Incoming>,
+) -> Pin<Box<impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<>>> {
+    let place = Box::new_uninit();
+    Box::into_pin(Box::write(place, serve(Rc::clone(core), Rc::clone(connection), request)))
+}
+
 /// Serves one request: whatever happens, there is an answer and a record.
-pub(crate) async fn serve(
+async fn serve(
     core: Rc<Core>,
     connection: Rc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     // Boxed, since it goes from hand to hand: through the answer and its body to the last byte.
-    let mut record = Box::new(Record::open(&core, &connection, &request));
+    let mut record = Box::write(Box::new_uninit(), Record::open(&core, &connection, &request));
     Ok(match life(&core, &connection, request, &mut record).await {
         Ok(answer) => answer::pass(answer, record),
         Err(refusal) => answer::refuse(&refusal, record),

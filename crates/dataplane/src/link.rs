@@ -21,6 +21,9 @@ const SOON: Duration = Duration::from_millis(5);
 /// Between two attempts when *control* is away for longer.
 const LATER: Duration = Duration::from_millis(200);
 
+/// What is read at a time.
+const BUFFER: usize = 64 * 1024;
+
 /// Frames that wait on either side.
 const WAITING: usize = 64;
 
@@ -93,10 +96,14 @@ async fn once(
 }
 
 async fn read(mut reader: OwnedReadHalf, to_edge: &mpsc::Sender<ToEdge>) -> Result<(), Broken> {
-    let mut input = BytesMut::with_capacity(64 * 1024);
+    let mut input = BytesMut::with_capacity(BUFFER);
     loop {
         while let Some(message) = read_frame(&mut input)? {
             to_edge.send(message).await.map_err(|_| Broken::Closed)?;
+        }
+        if input.is_empty() && input.capacity() > BUFFER {
+            // A large generation went through; the next frame is a small one.
+            input = BytesMut::with_capacity(BUFFER);
         }
         if reader.read_buf(&mut input).await? == 0 {
             return Err(Broken::Closed);

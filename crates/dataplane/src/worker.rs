@@ -193,7 +193,7 @@ async fn serve_http1(
     let known = Rc::new(known);
     drop(snapshot);
     // Boxed once, at the door: whoever holds or wraps the request's future then moves a pointer, not kilobytes.
-    let service = |request| Box::pin(line::serve(Rc::clone(&door.core), Rc::clone(&known), request));
+    let service = |request| line::begin(&door.core, &known, request);
     let ended = serve::serve_http1(guarded, service, &limits, door.drain.clone()).await;
     if let Some(fault) = known.fault() {
         door.core.shared.metrics.guard_fault(fault.class());
@@ -226,7 +226,7 @@ async fn serve_http2(
     let known = Connection::new(ends, Some(facts), Framing::Http2(handle), &snapshot.plan);
     let known = Rc::new(known);
     let core = Rc::clone(&door.core);
-    let service = |request| Box::pin(line::serve(Rc::clone(&core), Rc::clone(&known), request));
+    let service = |request| line::begin(&core, &known, request);
     let settings = settings::http2(&snapshot.plan);
     drop(snapshot);
     let ended = serve::serve_http2(metered, service, &settings, door.drain.clone()).await;

@@ -15,7 +15,7 @@ use portcullis_telemetry::{Chain, Level, Log, LogForm};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: portcullis_allocator::Allocator = portcullis_allocator::ALLOCATOR;
 
 /// The data plane of Portcullis: serves what *control* tells it to, and keeps serving when that is gone.
 #[derive(Debug, Parser)]

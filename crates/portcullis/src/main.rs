@@ -19,7 +19,7 @@ use crate::commands::{Outcome, api_key, audit, check, explain, import, init, pol
 use crate::screen::Screen;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: portcullis_allocator::Allocator = portcullis_allocator::ALLOCATOR;
 
 /// Makes a set of microservices meet NIST SP 800-204 and DWP SS-028, and proves it.
 #[derive(Parser)]

@@ -51,7 +51,11 @@ impl Up {
         private(&state)?;
         let run = state.join("run");
         private(&run)?;
-        roles::supervise(&loaded.root.join(&loaded.file), &run.join("link.sock"))
+        let config = loaded.root.join(&loaded.file);
+        // The supervisor outlives every configuration and keeps none.
+        drop(loaded);
+        portcullis_allocator::give_back();
+        roles::supervise(&config, &run.join("link.sock"))
     }
 }
 

@@ -31,7 +31,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: portcullis_allocator::Allocator = portcullis_allocator::ALLOCATOR;
 
 const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(1),

@@ -22,6 +22,7 @@ const ENGINE: May = May::Only(&["portcullis-core"]);
 
 pub(crate) const ROOMS: &[Room] = &[
     // floor 0: words
+    room("portcullis-allocator", 0, May::Only(&[])),
     room("portcullis-core", 0, May::Only(&[])),
     room("portcullis-config", 0, May::Only(&["portcullis-core"])),
     // floor 1: engines, pure: no socket, file, thread or clock of their own
@@ -49,6 +50,7 @@ pub(crate) const ROOMS: &[Room] = &[
         "portcullis-bench",
         WORKSHOP,
         May::Only(&[
+            "portcullis-allocator",
             "portcullis-core",
             "portcullis-evidence",
             "portcullis-net",
