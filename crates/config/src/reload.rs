@@ -16,6 +16,12 @@ pub fn not_reloadable(root_file: &str, old: &Plan, new: &Plan) -> Problems {
         ("gateway.listen", old.gateway.listen == new.gateway.listen),
         ("gateway.workers", old.gateway.workers == new.gateway.workers),
         ("metrics.listen", old.metrics == new.metrics),
+        // Each request in flight has a place in the journal's queue, which is made once.
+        ("gateway.limits.in_flight", new.gateway.limits.in_flight <= old.gateway.limits.in_flight),
+        ("gateway.timeouts.drain", new.gateway.timeouts.drain <= old.gateway.timeouts.drain),
+        // The journal is opened once: what is in it is sealed and kept under the terms that it began with.
+        ("audit", old.audit == new.audit),
+        ("stdout_log", old.stdout_log == new.stdout_log),
     ];
     let mut problems = Problems::default();
     for (key, _) in fixed.iter().filter(|(_, same)| !same) {

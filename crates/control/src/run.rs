@@ -214,6 +214,8 @@ fn open_journal(
     let quota = ByteSize::kib(256 * 1024);
     let numbers = JournalPlan::new(plan.environment.name().clone(), 1, queue, quota);
     let numbers = numbers.and_then(|n| n.segments(ByteSize::kib(8 * 1024), Millis::from_secs(24 * 3_600)));
+    // Scrapes and probes come for ever, so its oldest records have to go before it is full: a full journal refuses.
+    let numbers = numbers.and_then(|n| n.keep(Some(plan.audit.keep_for), Some(ByteSize::kib(128 * 1024))));
     let numbers = numbers.map_err(|fault| std::io::Error::other(fault.to_string()))?;
     let home = Home {
         folder: &std::path::Path::new(&*plan.state.directory).join("control"),

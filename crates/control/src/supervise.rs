@@ -43,6 +43,8 @@ pub struct Role {
     pub arguments: Vec<OsString>,
     /// What it reads on its standard input.
     pub input: Option<Sensitive<Vec<u8>>>,
+    /// How long it may take to end when it is told to.
+    pub patience: Duration,
 }
 
 /// Why the supervisor gave up.
@@ -179,11 +181,11 @@ impl Running {
         }
     }
 
-    /// Asks the role to end, and ends it when it takes longer than a drain may.
+    /// Asks the role to end, and ends it when it takes longer than it may.
     async fn end(&mut self, log: &Log) {
         self.send(Signal::TERM);
         let State::Alive { child, .. } = &mut self.state else { return };
-        if tokio::time::timeout(Duration::from_secs(40), child.wait()).await.is_err() {
+        if tokio::time::timeout(self.role.patience, child.wait()).await.is_err() {
             say(log, Level::Warning, "did not end in time", self.role.name, &"it is ended now");
             let _ = child.kill().await;
         }

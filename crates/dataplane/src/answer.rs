@@ -27,6 +27,7 @@ use portcullis_token::{Scan, Scrubber};
 use tokio::time::Instant;
 
 use crate::admit::Slot;
+use crate::authorise::Facts;
 use crate::body::{BodyError, UpstreamBody};
 use crate::forward::Forwarded;
 use crate::record::Record;
@@ -39,8 +40,17 @@ use crate::{cors, headers, problem_details, trace};
 pub(crate) struct Answer {
     response: Response<Source>,
     keeps: Option<Keeps>,
-    upgrade: Option<Rc<crate::authorise::Facts>>,
-    stream: Option<Rc<crate::authorise::Facts>>,
+    upgrade: Option<Rc<Facts>>,
+    lasts: Option<(Lasts, Rc<Facts>)>,
+}
+
+/// How long an answer is expected to last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lasts {
+    /// It says so itself.
+    Long,
+    /// It may turn out to.
+    Unknown,
 }
 
 /// What is held until the last byte.
@@ -68,7 +78,7 @@ impl Answer {
         let mut response = Response::new(Source::Whole(Some(body)));
         *response.status_mut() = status;
         *response.headers_mut() = fields;
-        Self { response, keeps: None, upgrade: None, stream: None }
+        Self { response, keeps: None, upgrade: None, lasts: None }
     }
 }
 
@@ -98,13 +108,14 @@ pub(crate) fn finish(forwarded: Forwarded) -> Result<Answer, Refusal> {
     if let Some(names) = announced {
         parts.headers.insert(header::TRAILER, names);
     }
-    let stream = is_stream(&parts.headers).then(|| Rc::clone(&facts));
-    let upgrade = upgrade.filter(|_| switches).map(|_| facts);
+    let lasts = if is_stream(&parts.headers) { Lasts::Long } else { Lasts::Unknown };
+    let upgrade = upgrade.filter(|_| switches).map(|_| Rc::clone(&facts));
     if switches {
         upgrade::confirm(&mut parts.headers);
     }
     let keeps = Some(Keeps { slot, held, picked });
-    Ok(Answer { response: Response::from_parts(parts, Source::Upstream(body)), keeps, upgrade, stream })
+    let lasts = (!switches).then_some((lasts, facts));
+    Ok(Answer { response: Response::from_parts(parts, Source::Upstream(body)), keeps, upgrade, lasts })
 }
 
 /// SECURITY: an internal token in a field would hand an outsider an insider's identity.
@@ -119,26 +130,30 @@ fn refuse_leaks(fields: &HeaderMap) -> Result<(), Refusal> {
 /// Server-sent events and gRPC live long.
 fn is_stream(fields: &HeaderMap) -> bool {
     let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    kind.starts_with(b"text/event-stream") || kind.starts_with(b"application/grpc")
+    let starts = |known: &[u8]| kind.get(..known.len()).is_some_and(|k| k.eq_ignore_ascii_case(known));
+    starts(b"text/event-stream") || starts(b"application/grpc")
 }
 
 /// Sends the upstream's answer on, with the record in its body.
 pub(crate) fn pass(answer: Answer, mut record: Box<Record>) -> Response<AnswerBody> {
-    let Answer { response, keeps, upgrade, stream } = answer;
+    let Answer { response, keeps, upgrade, lasts } = answer;
     let connection = Rc::clone(record.connection());
     let (mut parts, mut source) = response.into_parts();
     headers::set(&mut parts.headers, trace::REQUEST_ID, &record.id().digits()[..]);
     record.served(parts.status.as_u16());
-    let stream = stream.map(|facts| {
-        if let Source::Upstream(body) = &mut source {
-            body.may_be_silent();
+    let (mut stream, mut brief) = (None, None);
+    match lasts {
+        Some((Lasts::Long, facts)) => {
+            if let Source::Upstream(body) = &mut source {
+                body.may_be_silent();
+            }
+            stream = Some(open(&mut record, facts));
         }
-        record.streams();
-        let core = record.core();
-        core.streams.open(facts.clone(), core.bounds(&facts))
-    });
+        Some((Lasts::Unknown, facts)) => brief = Some(Brief { facts, since: record.core().beats() }),
+        None => {}
+    }
     let mut body = AnswerBody::of(source, Some(record));
-    (body.stream, body.keeps) = (stream, keeps);
+    (body.stream, body.brief, body.keeps) = (stream, brief, keeps);
     match upgrade {
         None => {
             connection.settle();
@@ -149,6 +164,14 @@ pub(crate) fn pass(answer: Answer, mut record: Box<Record>) -> Response<AnswerBo
             Response::from_parts(parts, AnswerBody::none())
         }
     }
+}
+
+/// Enters an answer among the streams: it ends with its credential, and is asked about again (DESIGN §4).
+fn open(record: &mut Record, facts: Rc<Facts>) -> OpenStream {
+    record.streams();
+    let core = record.core();
+    let bounds = core.bounds(&facts);
+    core.streams.open(facts, bounds)
 }
 
 /// Says no.
@@ -173,11 +196,22 @@ pub(crate) struct AnswerBody {
     source: Source,
     scrubber: Scrubber,
     stream: Option<OpenStream>,
+    brief: Option<Brief>,
     record: Option<Box<Record>>,
     keeps: Option<Keeps>,
     /// What has been scanned and not been given out: an HTTP/2 stream gets its body in pieces, so that its pace shows.
     rest: Bytes,
 }
+
+/// An answer that did not say that it lasts.
+struct Brief {
+    facts: Rc<Facts>,
+    /// The core's beats when its head left.
+    since: u64,
+}
+
+/// Beats, of a second each, after which an answer is a stream whatever it calls itself.
+const BRIEF: u64 = 2;
 
 /// Why an answer was cut short.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +231,7 @@ impl AnswerBody {
 
     fn of(source: Source, record: Option<Box<Record>>) -> Self {
         let (scrubber, rest) = (Scrubber::default(), Bytes::new());
-        Self { source, scrubber, stream: None, record, keeps: None, rest }
+        Self { source, scrubber, stream: None, brief: None, record, keeps: None, rest }
     }
 
     /// Takes the upstream's half of a tunnel and the record out.
@@ -220,6 +254,15 @@ impl AnswerBody {
         self.source = Source::Whole(None);
         self.end(close);
         Poll::Ready(Some(Err(Box::new(why))))
+    }
+
+    /// SECURITY: an endless answer is a stream by any media type, else it would outlive token, rules and revocation.
+    fn note_lasting(&mut self) {
+        let Some(record) = &mut self.record else { return };
+        let lasts = |brief: &mut Brief| record.core().beats().wrapping_sub(brief.since) >= BRIEF;
+        if let Some(brief) = self.brief.take_if(lasts) {
+            self.stream = Some(open(record, brief.facts));
+        }
     }
 
     /// The trailer section, if it keeps to the rules.
@@ -276,6 +319,7 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         taking::asked(Instant::now);
+        this.note_lasting();
         if let Some(stream) = &mut this.stream
             && let Poll::Ready(close) = stream.poll_end(context)
         {

@@ -21,7 +21,7 @@ use portcullis_snapshot::routes::{Access, Route};
 use crate::admit::Admitted;
 use crate::body::{BodyRules, RequestBody};
 use crate::core_state::{Core, Snapshot};
-use crate::identify::Caller;
+use crate::identify::{self, Caller};
 use crate::record::Record;
 use crate::route::Routed;
 
@@ -103,7 +103,7 @@ pub(crate) fn authorise(
         source,
         generation: authorisation.generation,
         decided_at: record.now().wall,
-        certificate_ends: record.connection().client().map(|c| c.ends),
+        certificate_ends: record.connection().client(record.now().wall).map(|c| c.ends),
     });
     core.remember(record.id(), &facts);
     let answer = decide(core, snapshot, slice, &facts, record);
@@ -124,6 +124,8 @@ pub(crate) fn still_permitted(core: &Core, snapshot: &Snapshot, facts: &Facts) -
     let proven = facts.principal.proof != Proof::Anonymous || route.access == Access::Public;
     let params = borrowed(&facts.params);
     let question = question(facts, &params, core.now());
+    let proven =
+        proven && identify::still_vouched(snapshot, &facts.principal) && is_bound(&facts.principal, route);
     proven && slice.is_some_and(|slice| snapshot.authorisation.book().decide(slice, &question).is_allow())
 }
 
@@ -154,13 +156,18 @@ fn check_proof(caller: &Caller, route: &Route) -> Result<(), Refusal> {
     if principal.proof == Proof::Anonymous && route.access == Access::Ruled {
         return Err(Refusal::new(Reason::MissingCredentials, "the route is not public"));
     }
-    if route.sensitivity == Sensitivity::High && principal.binding != Binding::MutualTls {
+    if !is_bound(principal, route) {
         return Err(Refusal::new(
             Reason::BindingRequired,
             "a route of high sensitivity needs a credential bound to mutual TLS",
         ));
     }
     Ok(())
+}
+
+/// MS-SS-1.1.
+fn is_bound(principal: &Principal, route: &Route) -> bool {
+    route.sensitivity != Sensitivity::High || principal.binding == Binding::MutualTls
 }
 
 fn denied(rules: &Rules) -> String {

@@ -1,14 +1,15 @@
 //! What is known about a connection, for all of its requests.
 //!
 //! INVARIANT: a client certificate is read once, when the connection is accepted, and names a caller only by an entry of
-//! the configuration; otherwise it still binds tokens (RFC 8705 §3) but identifies nobody.
+//! the configuration in force; otherwise it still binds tokens (RFC 8705 §3) but identifies nobody. After its end it proves
+//! nothing, however long the connection stays open (D2).
 //!
 //! Not here: TLS and framing themselves (`portcullis-net`).
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use portcullis_core::{Principal, Refusal, UnixMillis};
+use portcullis_core::{Generation, Name, Principal, Refusal, UnixMillis};
 use portcullis_evidence::event::TlsVersion;
 use portcullis_identity::ClientCertificate;
 use portcullis_net::guard::meter::MeterHandle;
@@ -19,6 +20,7 @@ use portcullis_snapshot::plan::{ClientAuthority, Plan};
 
 use crate::arrive::Ends;
 use crate::body::BodyRules;
+use crate::core_state::Snapshot;
 use crate::upgrade::Pending;
 use crate::{settings, trailers};
 
@@ -55,12 +57,42 @@ pub(crate) enum Framing {
 pub(crate) struct Client {
     /// Its SHA-256, which tokens are bound to.
     pub thumbprint: [u8; 32],
-    /// The name in it, if it has exactly one that counts.
-    pub name: Option<Arc<str>>,
-    /// The caller that an entry of the configuration makes of it.
-    pub caller: Option<Arc<Principal>>,
     /// When it ends.
     pub ends: UnixMillis,
+    certificate: ClientCertificate,
+    voucher: Option<Voucher>,
+    /// What the configuration made of it, and since when it says so.
+    known: RefCell<Option<(Generation, Option<Arc<Principal>>)>>,
+}
+
+/// The authority that verified the certificate, as it was then.
+struct Voucher {
+    name: Name,
+    roots: Arc<str>,
+}
+
+impl Client {
+    /// The caller that an entry of the configuration in force makes of it.
+    pub(crate) fn caller(&self, snapshot: &Snapshot) -> Option<Arc<Principal>> {
+        let since = snapshot.compiled.tls_since;
+        let mut known = self.known.borrow_mut();
+        match &*known {
+            Some((of, caller)) if *of == since => caller.clone(),
+            _ => {
+                let caller = self.read(&snapshot.plan).map(Arc::new);
+                *known = Some((since, caller.clone()));
+                caller
+            }
+        }
+    }
+
+    /// SECURITY: only the authority that verified the chain says whose a name is (D3), and only while it is trusted.
+    fn read(&self, plan: &Plan) -> Option<Principal> {
+        let voucher = self.voucher.as_ref()?;
+        let mut authorities = plan.gateway.client_certificates.authorities.iter();
+        let authority = authorities.find(|a| a.name == voucher.name && a.roots.text == voucher.roots)?;
+        caller(&self.certificate, authority)
+    }
 }
 
 impl Connection {
@@ -86,9 +118,14 @@ impl Connection {
         self.ends
     }
 
-    /// What its certificate proves.
-    pub(crate) fn client(&self) -> Option<&Client> {
-        self.client.as_ref()
+    /// The certificate that was shown, for the record.
+    pub(crate) fn certificate(&self) -> Option<&[u8; 32]> {
+        self.client.as_ref().map(|client| &client.thumbprint)
+    }
+
+    /// What its certificate proves at `now`: nothing after its end.
+    pub(crate) fn client(&self, now: UnixMillis) -> Option<&Client> {
+        self.client.as_ref().filter(|client| now < client.ends)
     }
 
     /// The most header fields of a request.
@@ -174,17 +211,17 @@ impl Connection {
     }
 }
 
-/// SECURITY: only the authority that verified the chain says whose a name is (D3).
 fn read_client(facts: &ConnectionFacts, plan: &Plan) -> Option<Client> {
     let certificate = ClientCertificate::read_leaf(facts.peer_leaf()?).ok()?;
     let authorities = &plan.gateway.client_certificates.authorities;
     let authority = facts.peer_authority().and_then(|place| authorities.get(place));
-    let caller = authority.and_then(|authority| caller(&certificate, authority));
+    let voucher = |a: &ClientAuthority| Voucher { name: a.name.clone(), roots: Arc::clone(&a.roots.text) };
     Some(Client {
         thumbprint: *certificate.thumbprint(),
-        name: caller.as_ref().map(|c| Arc::clone(&c.subject)),
         ends: certificate.not_after(),
-        caller: caller.map(Arc::new),
+        certificate,
+        voucher: authority.map(voucher),
+        known: RefCell::default(),
     })
 }
 

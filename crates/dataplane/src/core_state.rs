@@ -23,6 +23,7 @@ use portcullis_evidence::{Source, SourceForm};
 use portcullis_limits::{Concurrency, FailureBudget, Limiter};
 use portcullis_net::pool::Pool;
 use portcullis_policy::DecisionCache;
+use portcullis_snapshot::plan::Plan;
 use portcullis_telemetry::coalesce::{Coalesce, Coalescer};
 use portcullis_telemetry::journal::Recorder;
 use portcullis_token::{InternalTokens, Minter, Revocations, TokenCache};
@@ -34,6 +35,7 @@ use crate::counters::Counters;
 pub(crate) use crate::generation::Snapshot;
 use crate::helpers::Helpers;
 use crate::random::Random;
+use crate::settings;
 use crate::streams::{Bounds, Streams};
 
 /// What all cores share.
@@ -49,7 +51,7 @@ pub(crate) struct Shared {
     /// Requests in flight by caller.
     pub concurrency: Concurrency,
     /// Failed credentials by source.
-    pub failures: FailureBudget,
+    pub failures: ArcSwap<FailureBudget>,
     /// What was revoked.
     pub revocations: Revocations,
     /// The key of the internal tokens.
@@ -92,33 +94,40 @@ pub(crate) struct Core {
     pub streams: Rc<Streams>,
     random: RefCell<Random>,
     coalescer: RefCell<Coalescer>,
+    sizes: Cell<Sizes>,
+    beats: Cell<u64>,
+    cores: u16,
     recent: RefCell<VecDeque<(RequestId, Rc<Facts>)>>,
     asked_since: Cell<u64>,
     told: Cell<[u64; 4]>,
 }
 
+/// Decisions that each core remembers.
+const DECISIONS: usize = 16_384;
 /// Decisions that `explain` can go back to, for each core.
 const RECENT: usize = 4_096;
 
 impl Core {
-    /// A core with empty caches.
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        recorder: Recorder,
-        pool: Pool<RequestBody>,
-        sizes: Sizes,
-    ) -> Self {
+    /// A core with empty caches, one of `cores`.
+    pub(crate) fn new(shared: Arc<Shared>, recorder: Recorder, cores: u16) -> Self {
+        let snapshot = shared.snapshot.load_full();
+        let plan = snapshot.as_ref().map(|s| &*s.plan);
+        let sizes = plan.map_or(Sizes::LEAST, |plan| Sizes::of(plan, cores));
+        let pool = Pool::new(plan.map(settings::pool).unwrap_or_default(), Arc::clone(&shared.clock));
         let streams = Rc::new(Streams::new(shared.metrics.all().streams_open.clone()));
         Self {
             shared,
             recorder,
             tokens: RefCell::new(TokenCache::new(sizes.tokens)),
-            decisions: RefCell::new(DecisionCache::new(sizes.decisions)),
+            decisions: RefCell::new(DecisionCache::new(DECISIONS)),
             internal: RefCell::new(InternalTokens::new(sizes.tokens)),
             pool,
             streams,
             random: RefCell::new(Random::default()),
             coalescer: RefCell::new(Coalescer::new(sizes.refusals_a_second)),
+            sizes: Cell::new(sizes),
+            beats: Cell::new(0),
+            cores,
             recent: RefCell::new(VecDeque::new()),
             asked_since: Cell::new(0),
             told: Cell::default(),
@@ -128,6 +137,11 @@ impl Core {
     /// Both clocks.
     pub(crate) fn now(&self) -> Now {
         self.shared.clock.now()
+    }
+
+    /// Seconds that the core has lived, as it counts them: a clock that costs nothing to read.
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.get()
     }
 
     /// The generation in force, unless there is none or its time is over (F7).
@@ -198,6 +212,8 @@ impl Core {
     /// change of rules.
     pub(crate) fn tend(&self) {
         let now = self.now();
+        self.beats.set(self.beats.get().wrapping_add(1));
+        self.adopt();
         self.tokens.borrow_mut().purge(now.wall);
         self.internal.borrow_mut().purge(now.wall);
         self.pool.sweep();
@@ -207,6 +223,19 @@ impl Core {
         });
         self.tell();
         self.ask_again();
+    }
+
+    /// Takes over what a newer generation says of this core's own stores.
+    fn adopt(&self) {
+        let Some(snapshot) = self.shared.snapshot.load_full() else { return };
+        self.pool.bound(settings::pool(&snapshot.plan));
+        let sizes = Sizes::of(&snapshot.plan, self.cores);
+        let before = self.sizes.replace(sizes);
+        self.coalescer.borrow_mut().limit(sizes.refusals_a_second);
+        if before.tokens != sizes.tokens {
+            self.tokens.replace(TokenCache::new(sizes.tokens));
+            self.internal.replace(InternalTokens::new(sizes.tokens));
+        }
     }
 
     /// Moves what the caches counted since the last time to the metrics.
@@ -221,10 +250,10 @@ impl Core {
         self.shared.metrics.cached(grown);
     }
 
-    /// Ends streams that a newer authorisation generation no longer permits.
+    /// Ends streams that a newer generation of rules, routes, keys or certificates no longer permits.
     fn ask_again(&self) {
         let Some(snapshot) = self.shared.snapshot.load_full() else { return };
-        let generation = snapshot.authorisation.generation.0;
+        let generation = snapshot.compiled.number.0;
         if self.asked_since.replace(generation) != generation {
             let permitted = |facts: &Facts| crate::authorise::still_permitted(self, &snapshot, facts);
             self.streams.keep_only(portcullis_evidence::request::Close::Withdrawn, permitted);
@@ -237,13 +266,23 @@ impl Core {
     }
 }
 
-/// The bounds of a core's caches.
+/// The bounds of a core's own stores, as the plan states them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
+struct Sizes {
     /// Verified tokens, and internal ones.
-    pub tokens: usize,
-    /// Decisions.
-    pub decisions: usize,
+    tokens: usize,
     /// Early refusals that have a line of their own, a second.
-    pub refusals_a_second: u32,
+    refusals_a_second: u32,
+}
+
+impl Sizes {
+    const LEAST: Self = Self { tokens: 16, refusals_a_second: 0 };
+
+    /// For one of `cores`.
+    fn of(plan: &Plan, cores: u16) -> Self {
+        let connections = &plan.gateway.connections;
+        let tokens = usize::try_from(connections.token_cache).unwrap_or(usize::MAX);
+        let tokens = (tokens / usize::from(cores.max(1))).max(Self::LEAST.tokens);
+        Self { tokens, refusals_a_second: connections.refusals_recorded }
+    }
 }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use portcullis_core::{Reason, Refusal};
+use portcullis_core::{Proof, Reason, Refusal};
 use portcullis_snapshot::plan::{AllowedOrigins, Cors, Credentials};
+use portcullis_snapshot::routes::Access;
 
 use crate::answer::Answer;
+use crate::identify::Caller;
 use crate::route::Routed;
 
 const ANSWER_FIELDS: [HeaderName; 6] = [
@@ -43,15 +45,21 @@ pub(crate) fn announced(headers: &HeaderMap) -> Option<Method> {
 /// Answers a preflight on the spot; `None` for every other request.
 ///
 /// # Errors
-/// The route is closed to other origins, or the origin, the method or a field is not on its list.
-pub(crate) fn answer_preflight(routed: &Routed) -> Result<Option<Answer>, Refusal> {
+/// The route is closed to other origins, or the origin, the method or a field is not on its list. To a stranger that reads
+/// like a route that does not exist, so that preflights map nobody's routes.
+pub(crate) fn answer_preflight(routed: &Routed, caller: &Caller) -> Result<Option<Answer>, Refusal> {
     let parts = &routed.admitted.framed.parts;
     if !is_preflight(&parts.method, &parts.headers) {
         return Ok(None);
     }
     let closed = || refused("the route is closed to other origins");
-    let rules = routed.route.cors.as_ref().ok_or_else(closed)?;
-    let headers = preflight(rules, &routed.route.methods, &parts.headers)?;
+    let rules = routed.route.cors.as_ref().ok_or_else(closed);
+    let headers = rules.and_then(|rules| preflight(rules, &routed.route.methods, &parts.headers));
+    let is_stranger = caller.principal().proof == Proof::Anonymous && routed.route.access == Access::Ruled;
+    let headers = headers.map_err(|refusal| match is_stranger {
+        true => Refusal::new(Reason::MissingCredentials, "a preflight of a stranger is not granted"),
+        false => refusal,
+    })?;
     Ok(Some(Answer::empty(StatusCode::NO_CONTENT, headers)))
 }
 

@@ -183,7 +183,7 @@ impl Process {
         let plan = portcullis_snapshot::open_plan(payload.as_bytes()).map_err(Refused::of)?;
         let snapshot =
             self.compile(Arc::new(plan), Arc::clone(&self.fetched), header.number, header.not_after).await?;
-        self.put_in_force(snapshot).map_err(Refused::Fatal)?;
+        self.put_in_force(snapshot)?;
         self.plans.took(header.number);
         Ok(())
     }
@@ -197,7 +197,7 @@ impl Process {
             // Keys and plans are counted apart; the verifier's generation must differ from any before it.
             let number = Generation(before.compiled.number.0.max(header.number.0)).next();
             let snapshot = self.compile(plan, Arc::clone(&fetched), number, not_after).await?;
-            self.put_in_force(snapshot).map_err(Refused::Fatal)?;
+            self.put_in_force(snapshot)?;
         }
         self.fetched = fetched;
         self.keys.took(header.number);
@@ -228,12 +228,15 @@ impl Process {
         tokio::task::spawn_blocking(work).await.map_err(Refused::of)?
     }
 
-    fn put_in_force(&mut self, snapshot: Snapshot) -> Result<(), EdgeError> {
+    fn put_in_force(&mut self, snapshot: Snapshot) -> Result<(), Refused> {
         let snapshot = Arc::new(snapshot);
-        if let Some(running) = &self.running {
-            running.swap(snapshot);
-            return Ok(());
+        match &self.running {
+            Some(running) => running.swap(snapshot).map_err(Refused::of),
+            None => self.begin(snapshot).map_err(Refused::Fatal),
         }
+    }
+
+    fn begin(&mut self, snapshot: Arc<Snapshot>) -> Result<(), EdgeError> {
         let plan = Arc::clone(&snapshot.plan);
         let journal = self.journal(&plan, workers(plan.gateway.workers))?;
         self.running = Some(Running::begin(snapshot, journal, &self.clock, &self.metrics)?);

@@ -17,7 +17,7 @@ use http::uri::PathAndQuery;
 use http::{Request, Response};
 use portcullis_core::{NormalPath, Now, Reason, Refusal};
 use portcullis_limits::{Held, Standing};
-use portcullis_net::pool::SendError;
+use portcullis_net::pool::{ConnectFault, SendError};
 use portcullis_registry::{Outcome, Picked};
 use tokio::time::Instant;
 
@@ -103,9 +103,9 @@ async fn send(
             }
             Err(error) => error,
         };
-        let failed =
-            if matches!(error, SendError::Connect { .. }) { Outcome::ConnectFailed } else { Outcome::Failed };
-        choice.picked.outcome(failed, core.now());
+        if let Some(failed) = outcome(&error) {
+            choice.picked.outcome(failed, core.now());
+        }
         request = unsent(error)?;
         if attempt < TRIES {
             core.shared.metrics.retried(&facts.route.service.name);
@@ -113,6 +113,15 @@ async fn send(
         }
     }
     Err(Refusal::new(Reason::UpstreamUnreachable, "no endpoint could be reached"))
+}
+
+/// What a failure says about the endpoint. Our own queue being full says nothing: else callers could put one to rest (E15).
+fn outcome(error: &SendError<RequestBody>) -> Option<Outcome> {
+    match error {
+        SendError::Connect { cause: ConnectFault::Busy, .. } => None,
+        SendError::Connect { .. } => Some(Outcome::ConnectFailed),
+        _ => Some(Outcome::Failed),
+    }
 }
 
 /// The request again, if no byte of it can have been seen; else what the failure is called. A fault of the caller's own

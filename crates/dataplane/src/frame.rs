@@ -40,7 +40,9 @@ pub(crate) fn frame(connection: &Connection, request: Request<Incoming>) -> Resu
     }
     check_method(&parts.method)?;
     if parts.version == Version::HTTP_2 {
+        check_names(&parts.headers)?;
         check_values(&parts.headers)?;
+        check_query(&parts.uri)?;
     }
     check_expectation(&parts.headers)?;
     if parts.headers.len() > connection.header_count() {
@@ -66,6 +68,26 @@ fn check_method(method: &Method) -> Result<(), Refusal> {
         Method::CONNECT => Err(Refusal::new(Reason::UpgradeRefused, "the method CONNECT is never served")),
         Method::TRACE => Err(Refusal::new(Reason::MethodNotAllowed, "the method TRACE is never served")),
         _ => Ok(()),
+    }
+}
+
+/// A second length, and names that a service may fold into one that frames: `content_length` (A1, A5).
+fn check_names(headers: &HeaderMap) -> Result<(), Refusal> {
+    let refuse = |why: &'static str| Err(Refusal::new(Reason::MalformedRequest, why));
+    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+        return refuse("two content-length fields");
+    }
+    match headers.keys().any(|name| crate::headers::frames_by_another_name(name.as_str())) {
+        true => refuse("a field name that can be taken for one that frames the message"),
+        false => Ok(()),
+    }
+}
+
+/// The bytes that the guard lets through in a target of HTTP/1.1 (A5); `http` lets others through in a query.
+fn check_query(uri: &http::Uri) -> Result<(), Refusal> {
+    match uri.query().unwrap_or_default().bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err(Refusal::new(Reason::MalformedRequest, "the query holds bytes outside printable ASCII")),
     }
 }
 
@@ -187,6 +209,32 @@ mod tests {
         assert!(check_values(&headers).is_ok());
         headers.insert("x-note", HeaderValue::from_bytes(b"caf\xc3\xa9").expect("obs-text"));
         assert!(check_values(&headers).is_err());
+    }
+
+    #[test]
+    fn a1_a5_h2_names_that_fold_to_a_framing_field_and_second_lengths_are_refused() {
+        for name in
+            ["content_length", "content.length", "contentlength", "transfer_encoding", "transferencoding"]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HeaderName::from_static(name), HeaderValue::from_static("5"));
+            assert!(check_names(&headers).is_err(), "{name}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("5"));
+        headers.insert("content-language", HeaderValue::from_static("cy"));
+        headers.insert("x-transfer-encoding", HeaderValue::from_static("cy"));
+        assert!(check_names(&headers).is_ok());
+        headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("5"));
+        assert!(check_names(&headers).is_err());
+    }
+
+    #[test]
+    fn a5_h2_a_query_with_bytes_that_http1_would_not_carry_is_refused() {
+        let uri = |target: &[u8]| http::Uri::try_from(target).expect("a target that `http` takes");
+        assert!(check_query(&uri(b"/x?q=a%C3%A9&r='()!~")).is_ok());
+        assert!(check_query(&uri(b"/x")).is_ok());
+        assert!(check_query(&uri("/x?q=\u{e9}".as_bytes())).is_err());
     }
 
     #[test]

@@ -132,9 +132,11 @@ impl Snapshot {
         }
     }
 
-    /// When the listener's certificate that ends first ends.
+    /// When the first of our certificates ends: of the listener, or towards a service.
     pub(crate) fn certificate_ends(&self) -> Option<UnixMillis> {
-        self.tls.certificates().map(portcullis_net::tls::ServedCertificate::not_after).min()
+        let served = self.tls.certificates().map(portcullis_net::tls::ServedCertificate::not_after);
+        let shown = self.legs.values().filter_map(|leg| leg.tls.as_ref()?.identity_ends());
+        served.chain(shown).min()
     }
 }
 

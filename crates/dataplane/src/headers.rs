@@ -23,15 +23,13 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 ];
 
 /// Names without a constant in `http`, and those that only ever meant "the proxy says so". Folded form.
-const STOPPED_FOLDED: [&str; 25] = [
+const STOPPED_FOLDED: [&str; 24] = [
     "authorization",
     "cookie",
     "cookie2",
     "xapikey",
     "apikey",
     "keepalive",
-    "proxyconnection",
-    "proxyauthenticate",
     "forwarded",
     "xrealip",
     "xclientip",
@@ -49,11 +47,24 @@ const STOPPED_FOLDED: [&str; 25] = [
     "xremoteuser",
     "remoteuser",
     "xauthenticateduser",
+    "xrequestid",
 ];
 
 /// Folded beginnings of families of names: everything under them is ours or nobody's to assert.
-const STOPPED_FAMILIES: [&str; 8] =
-    ["xportcullis", "xforwarded", "xenvoy", "xauthrequest", "xsslclient", "xclientcert", "xuser", "xauth"];
+/// `proxy` is `HTTP_PROXY` to a CGI program (CVE-2016-5385); `client-cert` is RFC 9440.
+const STOPPED_FAMILIES: [&str; 11] = [
+    "clientcert",
+    "proxy",
+    "sslclient",
+    "xauth",
+    "xauthrequest",
+    "xclientcert",
+    "xenvoy",
+    "xforwarded",
+    "xportcullis",
+    "xsslclient",
+    "xuser",
+];
 
 /// The longest name whose folded form is compared; the guard admits none that is longer.
 const LONGEST_NAME: usize = 256;
@@ -90,13 +101,26 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 pub(crate) fn is_stopped(name: &str) -> bool {
     // The common names are short and start with none of these letters, so most are waved through at once.
     let first = name.as_bytes().first().copied().unwrap_or_default();
-    if !matches!(first, b'a' | b'c' | b'k' | b'p' | b'f' | b'x' | b't' | b'r') || name.len() > LONGEST_NAME {
+    if !matches!(first, b'a' | b'c' | b'k' | b'p' | b'f' | b'x' | b't' | b'r' | b's')
+        || name.len() > LONGEST_NAME
+    {
         return name.len() > LONGEST_NAME;
     }
     let mut folded = [0_u8; LONGEST_NAME];
     let folded = fold(name, &mut folded);
     STOPPED_FOLDED.iter().any(|stopped| stopped.as_bytes() == folded)
         || STOPPED_FAMILIES.iter().any(|family| folded.starts_with(family.as_bytes()))
+}
+
+/// Whether a service may take a field of this name for one that frames the message, though HTTP does not.
+#[must_use]
+pub(crate) fn frames_by_another_name(name: &str) -> bool {
+    let first = name.as_bytes().first().copied().unwrap_or_default();
+    if !matches!(first, b'c' | b't') || name.len() > LONGEST_NAME || name == "content-length" {
+        return false;
+    }
+    let mut folded = [0_u8; LONGEST_NAME];
+    matches!(fold(name, &mut folded), b"contentlength" | b"transferencoding")
 }
 
 /// One spelling for all aliases: lower case, without `-`, `_` and `.` (CGI and its heirs make them equal).
@@ -162,6 +186,13 @@ mod tests {
             "author-ization",
             "coo.kie",
             "x-api_key",
+            "x_request_id",
+            "proxy",
+            "proxy_authorization",
+            "proxy-connection",
+            "client-cert",
+            "client_cert_chain",
+            "ssl-client-verify",
         ] {
             assert_eq!(after_strip(&[name]), Vec::<String>::new(), "{name}");
         }
@@ -186,8 +217,9 @@ mod tests {
 
     #[test]
     fn the_quick_look_at_the_first_letter_knows_every_list() {
-        let quick =
-            |n: &&str| matches!(n.as_bytes()[0], b'a' | b'c' | b'k' | b'p' | b'f' | b'x' | b't' | b'r');
+        let quick = |n: &&str| {
+            matches!(n.as_bytes()[0], b'a' | b'c' | b'k' | b'p' | b'f' | b'x' | b't' | b'r' | b's')
+        };
         assert!(STOPPED_FOLDED.iter().chain(&STOPPED_FAMILIES).all(quick));
     }
 

@@ -17,8 +17,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use portcullis_core::{Name, Now, Principal, Reason, Refusal};
+use portcullis_core::{Name, Now, Principal, Proof, Reason, Refusal};
 use portcullis_limits::SourcePrefix;
+use portcullis_snapshot::plan::ClientCaller;
 use portcullis_token::{KeyUse, Recall, TokenFault, principal_fingerprint};
 
 use crate::admit::Admitted;
@@ -78,7 +79,7 @@ pub(crate) fn identify(
         Presented::ApiKey(key) => {
             by_api_key(core, snapshot, (connection, admitted.source), (key, door.service()), now)
         }
-        Presented::Nothing => Ok(by_connection(core, connection, now)),
+        Presented::Nothing => Ok(by_connection(core, snapshot, connection, now)),
     }
 }
 
@@ -137,21 +138,21 @@ fn by_token(
         }
     };
     core.shared.revocations.ensure_stands(&verified, now.wall).map_err(fail)?;
-    let thumbprint = connection.client().map(|c| &c.thumbprint);
+    let thumbprint = connection.client(now.wall).map(|c| &c.thumbprint);
     let principal = verified.bound_to(thumbprint).map_err(fail)?;
     Ok(Caller { principal: Arc::clone(principal), fingerprint: *verified.fingerprint() })
 }
 
 /// Whether a source may cost another check of a credential that nobody has seen before.
 fn may_fail(core: &Core, source: SourcePrefix, now: Now) -> Result<(), Refusal> {
-    core.shared.failures.admit(source, now).map_err(|wait| {
+    core.shared.failures.load().admit(source, now).map_err(|wait| {
         Refusal::new(Reason::TooManyFailures, "too many credentials from this source failed").after(wait)
     })
 }
 
 fn failed(core: &Core, source: SourcePrefix, fault: &TokenFault, now: Now) -> Refusal {
     if fault.cost_a_signature_check() {
-        core.shared.failures.failed(source, now);
+        core.shared.failures.load().failed(source, now);
     }
     fault.refusal()
 }
@@ -167,13 +168,14 @@ fn by_api_key(
     let source = SourcePrefix::of(address);
     let exhausted =
         |wait| Refusal::new(Reason::TooManyFailures, "too many keys from this source failed").after(wait);
-    core.shared.failures.admit(source, now).map_err(exhausted)?;
+    core.shared.failures.load().admit(source, now).map_err(exhausted)?;
     let keys = snapshot.keys.api_keys.as_ref().ok_or_else(|| refuse("no API keys are configured"))?;
     let service = service.ok_or_else(|| refuse("the key is used on no service"))?;
-    let application = connection.client().and_then(|c| c.name.as_deref());
+    let application = connection.client(now.wall).and_then(|c| c.caller(snapshot));
+    let application = application.as_ref().map(|caller| &*caller.subject);
     let at = KeyUse { source: address, application, service, now: now.wall };
     let principal = keys.check(presented, &at).map_err(|fault| {
-        core.shared.failures.failed(source, now);
+        core.shared.failures.load().failed(source, now);
         fault.refusal()
     })?;
     match core.shared.revocations.revokes(&principal, now.wall) {
@@ -183,12 +185,31 @@ fn by_api_key(
 }
 
 /// The connection's certificate, if it names a caller; else nobody in particular.
-fn by_connection(core: &Core, connection: &Connection, now: Now) -> Caller {
-    let known = connection.client().and_then(|c| c.caller.as_ref());
+fn by_connection(core: &Core, snapshot: &Snapshot, connection: &Connection, now: Now) -> Caller {
+    let known = connection.client(now.wall).and_then(|c| c.caller(snapshot));
     let standing = known.filter(|p| core.shared.revocations.revokes(p, now.wall).is_none());
     match standing {
-        Some(principal) => Caller::new(Arc::clone(principal)),
+        Some(principal) => Caller::new(principal),
         None => Caller::new(Arc::clone(&core.shared.nobody)),
+    }
+}
+
+/// Whether the configuration in force still knows the credential that an open stream began with.
+pub(crate) fn still_vouched(snapshot: &Snapshot, principal: &Principal) -> bool {
+    let plan = &snapshot.plan;
+    match principal.proof {
+        Proof::Anonymous => true,
+        Proof::Token => plan.issuers.iter().any(|issuer| issuer.name == principal.issuer),
+        Proof::ApiKey => snapshot.keys.api_keys.as_ref().is_some_and(|keys| keys.vouches(principal)),
+        Proof::Certificate => {
+            let mut authorities = plan.gateway.client_certificates.authorities.iter();
+            let authority = authorities.find(|authority| authority.name == principal.issuer);
+            let same = |entry: &ClientCaller| {
+                let name = entry.certificate.as_str() == &*principal.subject;
+                name && entry.scopes == principal.scopes && entry.roles == principal.roles
+            };
+            authority.is_some_and(|authority| authority.callers.iter().any(same))
+        }
     }
 }
 

@@ -85,7 +85,7 @@ async fn life(
     record.at(Stage::Route);
     let routed = route::enter(door, admitted, &caller, record)?;
     record.routed(&snapshot, &routed);
-    if let Some(granted) = cors::answer_preflight(&routed)? {
+    if let Some(granted) = cors::answer_preflight(&routed, &caller)? {
         return Ok(granted);
     }
 

@@ -19,13 +19,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Request, Version};
-use portcullis_core::{Now, Principal, Reason, Refusal, RequestId};
+use portcullis_core::{Millis, Now, Principal, Reason, Refusal, RequestId};
 use portcullis_evidence::event::Event;
 use portcullis_evidence::request::{Close, Generations, Limited, Mode, Phases, Stage, Trace};
 use portcullis_net::guard::Fault;
 use portcullis_policy::Answer;
 use portcullis_registry::Picked;
-use portcullis_snapshot::plan::Sensitivity;
+use portcullis_snapshot::plan::{Durability, Sensitivity};
 use portcullis_snapshot::routes::Route;
 use portcullis_telemetry::journal::Slot;
 use portcullis_telemetry::metrics::RouteMetrics;
@@ -69,6 +69,7 @@ pub(crate) struct Record {
     bytes_in: Option<Rc<Passed>>,
     bytes_out: u64,
     decided_apart: bool,
+    durability: Durability,
     outcome: Option<End>,
     ended: bool,
 }
@@ -111,6 +112,7 @@ impl Record {
             bytes_in: None,
             bytes_out: 0,
             decided_apart: false,
+            durability: Durability::Group(Millis::SECOND),
             outcome: None,
             ended: false,
         }
@@ -216,6 +218,7 @@ impl Record {
             self.query = listed.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         }
         self.route = Some(Arc::clone(route));
+        self.durability = snapshot.plan.audit.durability;
     }
 
     /// What policy said.
@@ -260,9 +263,10 @@ impl Record {
         self.bytes_out = self.bytes_out.saturating_add(bytes);
     }
 
-    /// Writes the decision before it takes effect, where the route is of high sensitivity.
+    /// Writes the decision before it takes effect, where the route is of high sensitivity or the plan wants it of each.
     pub(crate) async fn decided(&mut self) -> Result<(), Refusal> {
-        if self.route.as_ref().is_some_and(|r| r.sensitivity == Sensitivity::High) {
+        let is_high = self.route.as_ref().is_some_and(|r| r.sensitivity == Sensitivity::High);
+        if is_high || self.durability == Durability::Each {
             self.write_decided().await?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use portcullis_core::{Clock, Name, Principal, Rate, RequestId, UnixMillis};
+use portcullis_core::{Clock, Name, Principal, RequestId, UnixMillis};
 use portcullis_limits::{Concurrency, FailureBudget, Limiter, Quota};
 use portcullis_net::listen::{Drain, DrainSwitch, Listener, LoadBoard, SourceCaps};
 use portcullis_snapshot::link::{Reply, Status};
@@ -22,7 +22,7 @@ use portcullis_token::{MintFault, Minter, MinterRules, Revocations};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admit::InFlight;
-use crate::core_state::{Shared, Sizes, Snapshot};
+use crate::core_state::{Shared, Snapshot};
 use crate::counters::Counters;
 use crate::edge::{EdgeError, workers};
 use crate::helpers::Helpers;
@@ -32,6 +32,7 @@ use crate::worker::{Ask, Worker};
 /// The cores, their journal and what they share.
 pub(crate) struct Running {
     shared: Arc<Shared>,
+    caps: Arc<SourceCaps>,
     journal: Journal,
     drain: DrainSwitch,
     asks: Vec<mpsc::Sender<Ask>>,
@@ -42,8 +43,6 @@ pub(crate) struct Running {
 const LIMITED_KEYS: usize = 100_000;
 /// Entries of the list of revocations.
 const REVOCATIONS: usize = 100_000;
-/// Decisions that each core remembers.
-const DECISIONS: usize = 16_384;
 /// Handshakes that each core has open at a time.
 const HANDSHAKES: u16 = 256;
 /// Threads that check large bodies for all cores, and how many bodies may wait for them: of at most a mebibyte each.
@@ -53,12 +52,7 @@ const HELPED: usize = 32;
 fn shared(plan: &Plan, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<Shared, EdgeError> {
     let odd = |what: String| EdgeError::Plan(what);
     let environment = plan.environment.name().clone();
-    let rules = MinterRules {
-        issuer: plan.trust_domain.as_str().into(),
-        life: plan.gateway.internal_tokens.lifetime,
-    };
-    let minter = Minter::new(rules).map_err(|e| odd(e.to_string()))?;
-    let failures = quota(plan.gateway.connections.invalid_tokens_per_source).map_err(odd)?;
+    let minter = Minter::new(minter_rules(plan)).map_err(|e| odd(e.to_string()))?;
     let nobody = Name::parse("nobody").map_err(|e| odd(e.to_string()))?;
     Ok(Shared {
         environment,
@@ -66,7 +60,7 @@ fn shared(plan: &Plan, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result
         metrics: Counters::new(Arc::clone(metrics)),
         limiter: Limiter::new(LIMITED_KEYS),
         concurrency: Concurrency::new(LIMITED_KEYS),
-        failures: FailureBudget::new(LIMITED_KEYS, failures),
+        failures: ArcSwap::from_pointee(failures(plan)?),
         revocations: Revocations::new(REVOCATIONS),
         minter: ArcSwap::from_pointee(minter),
         in_flight: Arc::new(InFlight::new(plan.gateway.limits.in_flight)),
@@ -76,8 +70,15 @@ fn shared(plan: &Plan, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result
     })
 }
 
-fn quota(rate: Rate) -> Result<Quota, String> {
-    Quota::of(rate).ok_or_else(|| format!("`{rate}` cannot be counted"))
+fn minter_rules(plan: &Plan) -> MinterRules {
+    let life = plan.gateway.internal_tokens.lifetime;
+    MinterRules { issuer: plan.trust_domain.as_str().into(), life }
+}
+
+fn failures(plan: &Plan) -> Result<FailureBudget, EdgeError> {
+    let rate = plan.gateway.connections.invalid_tokens_per_source;
+    let quota = Quota::of(rate).ok_or_else(|| EdgeError::Plan(format!("`{rate}` cannot be counted")))?;
+    Ok(FailureBudget::new(LIMITED_KEYS, quota))
 }
 
 impl Running {
@@ -92,7 +93,8 @@ impl Running {
         let shared = Arc::new(shared(&plan, clock, metrics)?);
         shared.snapshot.store(Some(snapshot));
         let (drain, watch) = DrainSwitch::new();
-        let mut running = Self { shared, journal, drain, asks: Vec::new(), threads: Vec::new() };
+        let caps = SourceCaps::new(settings::caps(&plan));
+        let mut running = Self { shared, caps, journal, drain, asks: Vec::new(), threads: Vec::new() };
         running.start(&plan, workers(plan.gateway.workers), &watch)?;
         Ok(running)
     }
@@ -102,10 +104,22 @@ impl Running {
         self.shared.snapshot.load_full()
     }
 
-    /// Puts another generation in force.
-    pub(crate) fn swap(&self, snapshot: Arc<Snapshot>) {
-        self.shared.in_flight.cap(snapshot.plan.gateway.limits.in_flight);
+    /// Puts another generation in force, and what outlives generations under its numbers. Cores see to their own within a
+    /// second.
+    pub(crate) fn swap(&self, snapshot: Arc<Snapshot>) -> Result<(), EdgeError> {
+        let plan = &snapshot.plan;
+        let minter = self.shared.minter.load().under(minter_rules(plan));
+        let minter = minter.map_err(|e| EdgeError::Plan(e.to_string()))?;
+        let failing = |plan: &Plan| plan.gateway.connections.invalid_tokens_per_source;
+        // What was counted is kept unless the budget itself changed.
+        if self.in_force().is_none_or(|before| failing(&before.plan) != failing(plan)) {
+            self.shared.failures.store(Arc::new(failures(plan)?));
+        }
+        self.shared.minter.store(Arc::new(minter));
+        self.caps.limit(settings::caps(plan));
+        self.shared.in_flight.cap(plan.gateway.limits.in_flight);
         self.shared.snapshot.store(Some(snapshot));
+        Ok(())
     }
 
     /// Lets the next key sign internal tokens.
@@ -119,10 +133,6 @@ impl Running {
         let bind = |address| Listener::bind(address, 1_024).map(Arc::new);
         let listeners = plan.gateway.listen.iter().map(|a| bind(*a)).collect::<Result<Vec<_>, _>>()?;
         let boards: Vec<_> = listeners.iter().map(|_| LoadBoard::new(usize::from(count))).collect();
-        let caps = SourceCaps::new(settings::caps(plan));
-        let cache =
-            usize::try_from(plan.gateway.connections.token_cache).unwrap_or(usize::MAX) / usize::from(count);
-        let refusals_a_second = plan.gateway.connections.refusals_recorded.count();
         for index in 0..count {
             let (ask, asks) = mpsc::channel(16);
             let seats = listeners.iter().zip(&boards);
@@ -134,10 +144,10 @@ impl Running {
                 shared: Arc::clone(&self.shared),
                 recorder,
                 listeners: seats.collect(),
-                caps: Arc::clone(&caps),
+                caps: Arc::clone(&self.caps),
                 drain: watch.clone(),
                 asks,
-                sizes: Sizes { tokens: cache.max(16), decisions: DECISIONS, refusals_a_second },
+                cores: count,
                 handshakes: HANDSHAKES,
             };
             let thread = std::thread::Builder::new().name(format!("edge-{index}"));

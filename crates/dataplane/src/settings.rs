@@ -107,7 +107,7 @@ pub(crate) fn caps(plan: &Plan) -> CapLimits {
     CapLimits {
         total: connections.total,
         per_source: connections.per_source,
-        handshakes_per_source: connections.handshakes_per_source.count(),
+        handshakes_per_source: connections.handshakes_per_source,
     }
 }
 

@@ -1,11 +1,11 @@
 //! Stage 6: how much, and in what form?
 //!
-//! Rate limits first, all of them or none; then how many at once; then the contract, which may need the whole body.
+//! First how many at once, then rate limits, all of them or none; then the contract, which may need the whole body.
 //! A body that the contract reads is taken out of the permit, checked, and put back as the bytes that were checked.
 //!
 //! INVARIANT: a body that takes long to check does not hold the other requests of its core up (`helpers`).
 //! INVARIANT: what the contract saw is what is forwarded.
-//! INVARIANT: a request that is refused here was counted by no limit but the one that refuses.
+//! INVARIANT: a request that a limit refuses was counted by no other.
 //!
 //! Not here: limits before anybody is identified (`identify`, `portcullis-net`), quotas' arithmetic
 //! (`portcullis-limits`), what a contract says (`portcullis-contract`).
@@ -46,8 +46,9 @@ pub(crate) struct Shaped {
 pub(crate) async fn shape(core: &Core, mut permit: Permit, record: &mut Record) -> Result<Shaped, Refusal> {
     let facts = permit.facts().clone();
     let limits = &facts.route.limits;
-    let standing = count(core, &facts, limits, record)?;
+    // First what is given back: a caller at its cap must not use up the rates of everybody.
     let held = hold(core, &facts, limits, record)?;
+    let standing = count(core, &facts, limits, record)?;
     let mut body = permit.take_body(record.connection().body_rules(facts.route.body))?;
     record.passes(body.passed());
     if let Some(checks) = &facts.route.contract {

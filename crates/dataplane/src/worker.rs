@@ -21,7 +21,6 @@ use portcullis_net::guard::{Downstream, Leg};
 use portcullis_net::listen::{
     self, ConnectionSlot, CoreHandshakes, CoreListener, Drain, Listener, Phase, Seat, SourceCaps,
 };
-use portcullis_net::pool::{Pool, PoolSettings};
 use portcullis_net::serve::{self, Ended};
 use portcullis_net::tls::{ConnectionFacts, ServerStream};
 use portcullis_telemetry::coalesce::Coalesce;
@@ -34,7 +33,7 @@ use tokio::time::Instant;
 
 use crate::arrive::{Arrived, End, Ends, arrive};
 use crate::connection::{Connection, Framing};
-use crate::core_state::{Core, Shared, Sizes, Snapshot};
+use crate::core_state::{Core, Shared, Snapshot};
 use crate::line;
 use crate::settings;
 
@@ -52,7 +51,8 @@ pub(crate) struct Worker {
     pub caps: Arc<SourceCaps>,
     pub drain: Drain,
     pub asks: mpsc::Receiver<Ask>,
-    pub sizes: Sizes,
+    /// How many cores there are.
+    pub cores: u16,
     pub handshakes: u16,
 }
 
@@ -64,10 +64,7 @@ impl Worker {
     }
 
     async fn serve(mut self) -> std::io::Result<()> {
-        let snapshot = self.shared.snapshot.load_full();
-        let settings = snapshot.map_or_else(PoolSettings::default, |s| settings::pool(&s.plan));
-        let pool = Pool::new(settings, Arc::clone(&self.shared.clock));
-        let core = Rc::new(Core::new(self.shared, self.recorder, pool, self.sizes));
+        let core = Rc::new(Core::new(self.shared, self.recorder, self.cores));
         let handshakes = CoreHandshakes::new(self.handshakes);
         let label = CoreLabel::new(core.recorder.worker());
         let open = core.shared.metrics.all().core_connections.at(&label);

@@ -32,12 +32,26 @@ struct Held<S> {
     bytes: Vec<u8>,
     /// How many of `bytes` have been sent.
     sent: usize,
+    touched: Touched,
     failure: Option<io::Error>,
+}
+
+/// Whether the task that is polled has used the writing side.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touched {
+    No,
+    Yes,
 }
 
 impl<S> Cork<S> {
     pub(crate) fn new(inner: S) -> (Self, Corked<S>) {
-        let held = Rc::new(RefCell::new(Held { inner, bytes: Vec::new(), sent: 0, failure: None }));
+        let held = Rc::new(RefCell::new(Held {
+            inner,
+            bytes: Vec::new(),
+            sent: 0,
+            touched: Touched::No,
+            failure: None,
+        }));
         (Self(Rc::clone(&held)), Corked(held))
     }
 }
@@ -49,8 +63,12 @@ impl<S> Clone for Corked<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Corked<S> {
-    /// Polls the connection that writes into the cork, and then sends what it wrote.
+    /// Polls a task that may write into the cork, and then sends what is held, if it did.
+    ///
+    /// A task that did not touch the stream must not be the one that is woken when the socket has room again: it may be
+    /// over by then, and the one that writes would wait for ever.
     pub(crate) fn poll<C: Future>(&self, connection: Pin<&mut C>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        self.0.borrow_mut().touched = Touched::No;
         let polled = connection.poll(cx);
         self.0.borrow_mut().release(cx);
         polled
@@ -59,7 +77,7 @@ impl<S: AsyncWrite + Unpin> Corked<S> {
 
 impl<S: AsyncWrite + Unpin> Held<S> {
     fn release(&mut self, cx: &mut Context<'_>) {
-        if self.failure.is_some() || self.bytes.is_empty() {
+        if self.touched == Touched::No || self.failure.is_some() || self.bytes.is_empty() {
             return;
         }
         if let Poll::Ready(Err(failure)) = self.poll_release(cx) {
@@ -128,6 +146,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut held = self.0.borrow_mut();
+        held.touched = Touched::Yes;
         let total = slices.iter().map(|slice| slice.len()).sum();
         match ready!(held.poll_room(cx, total))? {
             Room::Through => Pin::new(&mut held.inner).poll_write_vectored(cx, slices),
@@ -145,6 +164,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
     /// What is held leaves when the poll is over.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut held = self.0.borrow_mut();
+        held.touched = Touched::Yes;
         held.failed()?;
         // What went straight through may still be on its way.
         if held.bytes.is_empty() { Pin::new(&mut held.inner).poll_flush(cx) } else { Poll::Ready(Ok(())) }
@@ -204,6 +224,37 @@ mod tests {
         corked
     }
 
+    /// A task with a waker that says whether it was woken.
+    struct Watched<F> {
+        corked: Corked<tokio::io::DuplexStream>,
+        future: Pin<Box<F>>,
+        flag: std::sync::Arc<Flag>,
+    }
+
+    #[derive(Default)]
+    struct Flag(std::sync::atomic::AtomicBool);
+
+    impl std::task::Wake for Flag {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn watched<F: Future>(corked: &Corked<tokio::io::DuplexStream>, future: F) -> Watched<F> {
+        Watched { corked: corked.clone(), future: Box::pin(future), flag: std::sync::Arc::default() }
+    }
+
+    impl<F: Future> Watched<F> {
+        fn poll(&mut self) -> Poll<F::Output> {
+            let waker = std::sync::Arc::clone(&self.flag).into();
+            self.corked.poll(self.future.as_mut(), &mut Context::from_waker(&waker))
+        }
+
+        fn woken(&self) -> bool {
+            self.flag.0.load(std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
     fn lengths(corked: &Corked<Sink>) -> Vec<usize> {
         corked.0.borrow().inner.writes.iter().map(Vec::len).collect()
     }
@@ -248,6 +299,27 @@ mod tests {
         let kind = poll_fn(|cx| corked.poll(connection.as_mut(), cx)).await;
         assert_eq!(kind, io::ErrorKind::BrokenPipe);
         assert_eq!(polls, 2);
+    }
+
+    #[tokio::test]
+    async fn the_task_that_writes_is_woken_and_not_one_that_came_by() {
+        let (near, mut far) = duplex(8);
+        let (mut cork, corked) = Cork::new(near);
+        let writes = Rc::new(std::cell::Cell::new(0));
+        let counted = Rc::clone(&writes);
+        let mut writer = Box::pin(poll_fn(move |cx| {
+            counted.set(counted.get() + 1);
+            match counted.get() {
+                1 => Pin::new(&mut cork).poll_write(cx, &[7; 32]).map(drop),
+                _ => Pin::new(&mut cork).poll_flush(cx).map(drop),
+            }
+        }));
+        let mut task = watched(&corked, async move { writer.as_mut().await });
+        assert!(task.poll().is_ready(), "32 bytes are held, of which 8 found room");
+        let mut other = watched(&corked, std::future::pending::<()>());
+        assert!(other.poll().is_pending());
+        far.read_exact(&mut [0; 8]).await.unwrap();
+        assert!(task.woken() && !other.woken());
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use portcullis_control::ControlError;
@@ -86,8 +87,11 @@ impl Edge {
     }
 }
 
-/// Starts both roles and keeps them running until a signal asks for an end.
-pub(crate) fn supervise(config: &Path, link: &Path) -> Outcome {
+/// What a role may take to end beyond its drain.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Starts both roles and keeps them running until a signal asks for an end; requests then have `drain` to finish.
+pub(crate) fn supervise(config: &Path, link: &Path, drain: Duration) -> Outcome {
     let key = Signer::draw()?;
     let public = Signer::from_pkcs8(&key)?.public();
     let mut epoch = [0; 8];
@@ -101,6 +105,7 @@ pub(crate) fn supervise(config: &Path, link: &Path) -> Outcome {
         program: ours.clone(),
         arguments: words(&[&"control", &"--config", &config, &"--link", &link, &"--epoch", &epoch]),
         input: Some(key),
+        patience: CLOSING,
     };
     let public = hex(&public);
     let mut arguments: Vec<OsString> =
@@ -110,7 +115,7 @@ pub(crate) fn supervise(config: &Path, link: &Path) -> Outcome {
     if !program.ends_with("portcullis-proxy") {
         arguments.insert(0, OsString::from("edge"));
     }
-    let edge = Role { name: "edge", program, arguments, input: None };
+    let edge = Role { name: "edge", program, arguments, input: None, patience: drain + CLOSING };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(supervise::run(control, edge, &log("up"))) {
         Ok(()) => Ok(ExitCode::SUCCESS),

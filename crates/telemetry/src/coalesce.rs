@@ -48,6 +48,11 @@ impl Coalescer {
         Self { rate, second: 0, written: 0, rows: BTreeMap::new(), overflow: BTreeMap::new() }
     }
 
+    /// Lets `rate` events a second be written by themselves from now on.
+    pub fn limit(&mut self, rate: u32) {
+        self.rate = rate;
+    }
+
     /// Notes one event; `source` is a network, not an address.
     pub fn note(&mut self, now: UnixMillis, class: Class, source: Source) -> Coalesce {
         if self.second != now.seconds() {

@@ -166,6 +166,14 @@ impl ApiKeys {
         Ok(Arc::clone(&entry.principal))
     }
 
+    /// Whether this principal is what one of the keys makes of its holder now.
+    #[must_use]
+    pub fn vouches(&self, principal: &Principal) -> bool {
+        let id = principal.credential.as_deref().and_then(|id| Name::parse(id).ok());
+        let entry = id.and_then(|id| self.entries.get(&id));
+        entry.is_some_and(|entry| *entry.principal == *principal)
+    }
+
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -39,6 +39,13 @@ pub struct MinterRules {
     pub life: Millis,
 }
 
+impl MinterRules {
+    fn check(&self) -> Result<(), MintFault> {
+        let good = !self.issuer.is_empty() && self.life <= Minter::LONGEST_LIFE;
+        good.then_some(()).ok_or(MintFault::Rules)
+    }
+}
+
 /// Why nothing could be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MintFault {
@@ -118,10 +125,17 @@ impl Minter {
     /// # Errors
     /// The rules are out of range, or there is no randomness.
     pub fn new(rules: MinterRules) -> Result<Self, MintFault> {
-        if rules.issuer.is_empty() || rules.life > Self::LONGEST_LIFE {
-            return Err(MintFault::Rules);
-        }
+        rules.check()?;
         Ok(Self { rules, current: SigningKey::generate()?, next: SigningKey::generate()?, previous: None })
+    }
+
+    /// The same keys under other rules.
+    ///
+    /// # Errors
+    /// The rules are out of range.
+    pub fn under(&self, rules: MinterRules) -> Result<Self, MintFault> {
+        rules.check()?;
+        Ok(Self { rules, ..self.clone() })
     }
 
     /// The same, a step on: the key that was published as next signs, and a fresh one is published.

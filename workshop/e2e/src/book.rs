@@ -78,8 +78,8 @@ fn gateway() -> Value {
             }],
         },
         "connections": {
-            "per_source": 2000, "handshakes_per_source": "5000/s",
-            "invalid_tokens_per_source": "5000/s", "refusals_recorded": "5000/s",
+            "per_source": 2000, "handshakes_per_source": 5000,
+            "invalid_tokens_per_source": "5000/s", "refusals_recorded": 5000,
         },
     })
 }

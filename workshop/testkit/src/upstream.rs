@@ -55,6 +55,8 @@ pub enum Reply {
     Text(String),
     /// That many server-sent events with a pause before each.
     Events(usize, Duration),
+    /// The same under a media type that does not say that it lasts.
+    Drips(usize, Duration),
 }
 
 impl Default for Behaviour {
@@ -306,6 +308,7 @@ impl Behaviour {
             Reply::Bytes(count) => ("application/octet-stream", Script::one(vec![b'x'; count])),
             Reply::Text(text) => ("text/plain", Script::one(text)),
             Reply::Events(count, pause) => ("text/event-stream", Script::events(count, pause)),
+            Reply::Drips(count, pause) => ("application/x-ndjson", Script::events(count, pause)),
         };
         if !self.trailers.is_empty() {
             let fields: HeaderMap = self.trailers.iter().map(|(n, v)| field(n, v)).collect();

@@ -200,9 +200,9 @@ fn connections(raw: &RawConnectionLimits, report: &mut Report) -> Option<Connect
     Some(ConnectionLimits {
         total: raw.total.value()?.0,
         per_source: raw.per_source.value()?.0,
-        handshakes_per_source: raw.handshakes_per_source.value()?,
+        handshakes_per_source: raw.handshakes_per_source.value()?.0,
         invalid_tokens_per_source: raw.invalid_tokens_per_source.value()?,
-        refusals_recorded: raw.refusals_recorded.value()?,
+        refusals_recorded: raw.refusals_recorded.value()?.0,
         token_cache: raw.token_cache.value()?.0,
     })
 }

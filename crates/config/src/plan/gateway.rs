@@ -156,12 +156,12 @@ pub struct ConnectionLimits {
     pub total: u32,
     /// Connections from one source address (IPv4) or /64 (IPv6).
     pub per_source: u32,
-    /// Handshakes from one source.
-    pub handshakes_per_source: Rate,
+    /// Handshakes from one source that are not finished.
+    pub handshakes_per_source: u32,
     /// Failed signature checks from one source before its tokens are refused unseen.
     pub invalid_tokens_per_source: Rate,
-    /// Refusals from one source that get a record each; beyond that they are counted together.
-    pub refusals_recorded: Rate,
+    /// Early refusals that get a record each, in a second on a core; beyond that they are counted together, by network.
+    pub refusals_recorded: u32,
     /// Verified tokens that are remembered, in the whole process.
     pub token_cache: u32,
 }

@@ -140,12 +140,13 @@ section! {
         total: Count [= "20000"],
         /// Connections from one source.
         per_source: Count [= "200"],
-        /// Handshakes from one source.
-        handshakes_per_source: Rate [= "50/s"],
+        /// Handshakes from one source that are not finished.
+        handshakes_per_source: Count [= "50"],
         /// Failed signature checks from one source before its tokens are refused unseen.
         invalid_tokens_per_source: Rate [= "20/s"],
-        /// Refusals from one source that get a record each; beyond that they are counted together.
-        refusals_recorded: Rate [= "50/s"],
+        /// Early refusals (before the caller is known) that get a record each, in a second on a core; beyond that they are
+        /// counted together, by network.
+        refusals_recorded: Count [= "50"],
         /// Verified tokens that are remembered in the whole process.
         token_cache: Count [= "100000"],
     }

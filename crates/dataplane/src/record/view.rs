@@ -42,7 +42,7 @@ impl<'r> View<'r> {
             tls: record
                 .connection
                 .tls_version()
-                .map(|version| Tls { version, client: record.connection.client().map(|c| c.thumbprint) }),
+                .map(|version| Tls { version, client: record.connection.certificate().copied() }),
             method: SafeText::name(record.method.as_str()),
             service: record.route.as_ref().map(|r| &r.service.name),
             route: record.route.as_ref().map(|r| &*r.template),

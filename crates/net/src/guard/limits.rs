@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 
 /// Sizes of one HTTP/1 message, the same for requests and answers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest request target in bytes.
     pub target: usize,
@@ -132,7 +132,7 @@ impl Default for Timeouts {
 }
 
 /// How long the guard waits for one whom we call. The answer's head is the pool's to time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamTimeouts {
     /// Longest silence inside an answer's body.
     pub body_idle: Duration,

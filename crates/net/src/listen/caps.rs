@@ -16,6 +16,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
+
 use crate::address::Source;
 
 const SHARDS: usize = 16;
@@ -70,7 +72,7 @@ struct Held {
 /// The counts, shared by all cores.
 #[derive(Debug)]
 pub struct SourceCaps {
-    limits: CapLimits,
+    limits: ArcSwap<CapLimits>,
     total: AtomicU32,
     unnamed: AtomicU32,
     // A random key, so that a caller cannot choose addresses that share a shard or a bucket.
@@ -108,7 +110,7 @@ impl SourceCaps {
     #[must_use]
     pub fn new(limits: CapLimits) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             total: AtomicU32::new(0),
             unnamed: AtomicU32::new(0),
             hasher: std::hash::RandomState::new(),
@@ -116,12 +118,17 @@ impl SourceCaps {
         })
     }
 
+    /// Other limits from now on. What is open beyond them stays open.
+    pub fn limit(&self, limits: CapLimits) {
+        self.limits.store(Arc::new(limits));
+    }
+
     /// Counts one connection among all.
     ///
     /// # Errors
     /// There are as many as there may be.
     pub fn enter(self: &Arc<Self>) -> Result<Place, CapFault> {
-        take(&self.total, self.limits.total).ok_or(CapFault::Total)?;
+        take(&self.total, self.limits.load().total).ok_or(CapFault::Total)?;
         Ok(Place { caps: Arc::clone(self) })
     }
 
@@ -134,7 +141,7 @@ impl SourceCaps {
     fn take_connection(&self, source: Source) -> bool {
         let mut shard = self.shard(source);
         let held = shard.get(&source).copied().unwrap_or_default();
-        let fits = held.connections < self.limits.per_source;
+        let fits = held.connections < self.limits.load().per_source;
         if fits {
             shard.insert(source, Held { connections: held.connections + 1, ..held });
         }
@@ -173,7 +180,7 @@ impl Place {
     /// # Errors
     /// As many wait as may.
     pub fn unnamed(&self) -> Result<Unnamed<'_>, CapFault> {
-        take(&self.caps.unnamed, (self.caps.limits.total / 4).max(1)).ok_or(CapFault::Unnamed)?;
+        take(&self.caps.unnamed, (self.caps.limits.load().total / 4).max(1)).ok_or(CapFault::Unnamed)?;
         Ok(Unnamed { caps: &self.caps })
     }
 }
@@ -198,7 +205,7 @@ impl ConnectionSlot {
     pub fn handshake(&self) -> Result<HandshakeSlot<'_>, CapFault> {
         let mut shard = self.place.caps.shard(self.source);
         let held = shard.entry(self.source).or_default();
-        if held.handshakes >= self.place.caps.limits.handshakes_per_source {
+        if held.handshakes >= self.place.caps.limits.load().handshakes_per_source {
             return Err(CapFault::Handshakes);
         }
         held.handshakes += 1;
@@ -258,6 +265,19 @@ mod tests {
         assert_eq!(admit(&caps, ip("192.0.2.3")).unwrap_err(), CapFault::Total);
         drop((held, other));
         assert_eq!((caps.open(), entries(&caps)), (0, 0));
+    }
+
+    #[test]
+    fn e8_other_limits_hold_for_the_next_and_close_nothing() {
+        let caps = caps(9, 3, 9);
+        let held: Vec<_> = (0..3).map(|_| admit(&caps, ip("192.0.2.1")).unwrap()).collect();
+        caps.limit(CapLimits { total: 9, per_source: 1, handshakes_per_source: 1 });
+        assert_eq!(admit(&caps, ip("192.0.2.1")).unwrap_err(), CapFault::Source);
+        let _shaking = held[0].handshake().unwrap();
+        assert_eq!(held[1].handshake().unwrap_err(), CapFault::Handshakes);
+        assert_eq!(caps.open(), 3);
+        caps.limit(CapLimits { total: 3, per_source: 9, handshakes_per_source: 1 });
+        assert_eq!(admit(&caps, ip("192.0.2.2")).unwrap_err(), CapFault::Total);
     }
 
     #[test]

@@ -57,7 +57,7 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// The connections of one core. Clones share them.
 pub struct Pool<B: Body + 'static> {
     slots: Rc<RefCell<HashMap<Target, Rc<Slot<B>>>>>,
-    settings: Rc<PoolSettings>,
+    settings: Rc<RefCell<Rc<PoolSettings>>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -69,7 +69,7 @@ where
     /// An empty pool. The clock tells when certificates run out.
     #[must_use]
     pub fn new(settings: PoolSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { slots: Rc::default(), settings: Rc::new(settings), clock }
+        Self { slots: Rc::default(), settings: Rc::new(RefCell::new(Rc::new(settings))), clock }
     }
 
     /// Sends `request` to `target` and waits for the head of the answer.
@@ -88,6 +88,14 @@ where
         match target.protocol() {
             Protocol::Http1 => Self::send_http1(slot, request, timeouts).await,
             Protocol::Http2 => Self::send_http2(&slot, request, timeouts).await,
+        }
+    }
+
+    /// Other bounds from now on. Connections that were opened under the old ones end when they are idle.
+    pub fn bound(&self, settings: PoolSettings) {
+        if **self.settings.borrow() != settings {
+            self.settings.replace(Rc::new(settings));
+            self.retire(|_| true);
         }
     }
 
@@ -121,7 +129,8 @@ where
         if let Some(slot) = self.slots.borrow().get(target) {
             return Rc::clone(slot);
         }
-        let slot = Rc::new(Slot::new(target.clone(), Rc::clone(&self.settings), Arc::clone(&self.clock)));
+        let settings = Rc::clone(&self.settings.borrow());
+        let slot = Rc::new(Slot::new(target.clone(), settings, Arc::clone(&self.clock)));
         self.slots.borrow_mut().insert(target.clone(), Rc::clone(&slot));
         slot
     }

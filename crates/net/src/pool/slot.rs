@@ -174,7 +174,8 @@ where
         let _waiting = Waiting(&self.waiting);
         match timeout_at(deadline, self.opening.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(ConnectFault::Timeout),
+            // The queue is ours: it says nothing about the upstream.
+            _ => Err(ConnectFault::Busy),
         }
     }
 

@@ -98,7 +98,7 @@ impl Timeouts {
 }
 
 /// The bounds of a pool. They count per core and target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
     /// Idle HTTP/1.1 connections that are kept for later.
     pub idle: usize,

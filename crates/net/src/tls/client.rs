@@ -25,11 +25,11 @@ use tokio_rustls::TlsConnector;
 use super::material::{Material, end_of};
 use super::provider::{WallClock, provider, versions};
 use super::spiffe::SpiffeVerifier;
-use super::{CertificateSource, HandshakeFault, TlsError, TlsVersions};
+use super::{CertificateSource, HandshakeFault, ReadAhead, TlsError, TlsVersions};
 use crate::Protocol;
 
 /// A stream after the handshake.
-pub type ClientStream<S> = tokio_rustls::client::TlsStream<S>;
+pub type ClientStream<S> = tokio_rustls::client::TlsStream<ReadAhead<S>>;
 
 /// Trust anchors, read once and shared.
 #[derive(Clone, Debug)]
@@ -168,7 +168,8 @@ impl ClientTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let shake = TlsConnector::from(Arc::clone(&self.connector)).connect(self.name.clone(), stream);
+        let shake = TlsConnector::from(Arc::clone(&self.connector))
+            .connect(self.name.clone(), ReadAhead::new(stream));
         let stream = match timeout_at(deadline, shake).await {
             Ok(shaken) => shaken.map_err(HandshakeFault::of)?,
             Err(_) => return Err(HandshakeFault::Timeout),

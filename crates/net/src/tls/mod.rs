@@ -20,6 +20,7 @@ mod facts;
 mod fault;
 mod material;
 mod provider;
+mod read_ahead;
 mod server;
 mod spiffe;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use facts::{ConnectionFacts, TlsVersion};
 pub use fault::HandshakeFault;
 pub use material::{CertificateSource, ServedCertificate};
 pub use provider::assert_posture;
+pub use read_ahead::ReadAhead;
 pub use server::{Accepted, ClientAuth, ServerStream, ServerTls, ServerTlsSource};
 
 /// Which versions may be spoken.

@@ -26,12 +26,13 @@ use super::facts::Asked;
 use super::material::Material;
 use super::provider::{WallClock, provider, versions};
 use super::{
-    CertificateSource, ConnectionFacts, HandshakeFault, ServedCertificate, TlsError, TlsVersion, TlsVersions,
+    CertificateSource, ConnectionFacts, HandshakeFault, ReadAhead, ServedCertificate, TlsError, TlsVersion,
+    TlsVersions,
 };
 use crate::Protocol;
 
 /// A stream after the handshake.
-pub type ServerStream<S> = tokio_rustls::server::TlsStream<S>;
+pub type ServerStream<S> = tokio_rustls::server::TlsStream<ReadAhead<S>>;
 
 /// Sessions that a listener without client certificates remembers.
 const SESSIONS: usize = 1024;
@@ -140,8 +141,9 @@ impl ServerTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut start =
-            LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(HandshakeFault::of)?;
+        let mut start = LazyConfigAcceptor::new(Acceptor::default(), ReadAhead::new(stream))
+            .await
+            .map_err(HandshakeFault::of)?;
         let sni = start.client_hello().server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
         let Some(served) = self.book.find(sni.as_deref()).map(|found| Arc::clone(&found.served)) else {
             // The refusal stands whether or not the alert arrives.

@@ -90,7 +90,7 @@ async fn shake_raw(
     server: &ServerTls,
     client: &TlsConnector,
     name: &str,
-) -> (ServerSide, std::io::Result<ClientStream<DuplexStream>>) {
+) -> (ServerSide, std::io::Result<tokio_rustls::client::TlsStream<DuplexStream>>) {
     let (near, far) = duplex(65_536);
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let both = async { tokio::join!(server.accept(near, soon()), client.connect(name, far)) };

@@ -52,10 +52,11 @@ impl Up {
         let run = state.join("run");
         private(&run)?;
         let config = loaded.root.join(&loaded.file);
+        let drain = loaded.plan.gateway.timeouts.drain.as_duration();
         // The supervisor outlives every configuration and keeps none.
         drop(loaded);
         portcullis_allocator::give_back();
-        roles::supervise(&config, &run.join("link.sock"))
+        roles::supervise(&config, &run.join("link.sock"), drain)
     }
 }
 

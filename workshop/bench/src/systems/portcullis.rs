@@ -78,7 +78,7 @@ fn gateway(world: &World, address: SocketAddr) -> Value {
         "tls_minimum": "TLS1.3",
         "certificates": [pair(&world.edge)],
         "limits": { "body": "128MiB" },
-        "connections": { "per_source": 20000, "handshakes_per_source": "5000/s" },
+        "connections": { "per_source": 20000, "handshakes_per_source": 5000 },
     })
 }
 

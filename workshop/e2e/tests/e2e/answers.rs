@@ -209,6 +209,23 @@ fn a_websocket_echoes_and_ends_with_its_token() {
 }
 
 #[test]
+fn c6_an_endless_answer_of_any_media_type_ends_with_its_token() {
+    let gateway = Gateway::start();
+    let soon = portcullis_e2e::gateway::unix_seconds() + 4;
+    let token = gateway.token("anna", "echo", &serde_json::json!({ "exp": soon }));
+    gateway
+        .plain
+        .behave(Behaviour { reply: Reply::Drips(600, Duration::from_millis(100)), ..Behaviour::default() });
+    let mut conn = gateway.raw();
+    conn.send(request("GET", "/echo/x", &token, ""));
+    let head = String::from_utf8_lossy(&conn.read_past(b"\r\n\r\n")).into_owned();
+    assert!(head.contains("application/x-ndjson"), "{head}");
+    let id = head.lines().find_map(|l| l.strip_prefix("x-request-id: ")).expect("an id").to_owned();
+    assert!(conn.closes_within(Duration::from_secs(45)), "open although the token has ended");
+    assert_eq!(gateway.ended(&id)["close"], "lifetime");
+}
+
+#[test]
 fn head_has_no_body_and_keeps_the_connection() {
     let gateway = Gateway::start();
     let anna = gateway.anna();

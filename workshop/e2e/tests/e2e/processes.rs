@@ -65,6 +65,27 @@ fn f7_a_reload_by_signal_ends_no_connection() {
 }
 
 #[test]
+fn e8_a_reload_tightens_the_cap_of_connections_and_ends_none() {
+    let mut gateway = Gateway::start();
+    let mut open: Vec<_> = (0..4).map(|_| gateway.raw()).collect();
+    rewrite(&mut gateway, |config| config["gateway"]["connections"]["per_source"] = json!(3));
+    let _ = gateway.process().wait_for_line("the configuration was reloaded", PATIENCE);
+    let config = gateway.client(None, "http/1.1");
+    let refused = || {
+        portcullis_testkit::RawConn::tls(gateway.address(), "api.test.example", config.clone())
+            .err()
+            .map(drop)
+    };
+    eventually(PATIENCE, "refusal", refused);
+    let _ = gateway.record("one too many", |r| r["fault"] == "source-connection-cap");
+    for conn in &mut open {
+        let answer =
+            conn.exchange("GET /public HTTP/1.1\r\nHost: api.test.example\r\nX-Upstream: bytes=5\r\n\r\n");
+        assert_eq!(answer.status, 200);
+    }
+}
+
+#[test]
 fn a_configuration_with_a_problem_changes_nothing_and_says_everything() {
     let mut gateway = Gateway::start();
     rewrite(&mut gateway, |config| {

@@ -154,7 +154,7 @@ fn a_preflight_is_answered_here_and_only_for_listed_origins() {
         ("/echo/x", "https://www.test.example", "GET", ""),
     ] {
         let answer = preflight(target, origin, method, fields);
-        refused(&gateway, &answer, 403, "origin-refused");
+        refused(&gateway, &answer, 401, "missing-credentials");
         assert!(answer.header("access-control-allow-origin").is_none());
     }
     nothing_arrived(&gateway);

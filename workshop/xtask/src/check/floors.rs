@@ -86,6 +86,8 @@ pub(crate) const OWNED: &[Owned] = &[
     owned("jsonschema", &["portcullis-contract"]),
     owned("rcgen", &["portcullis", "portcullis-testkit", "portcullis-bench"]),
     owned("serde-saphyr", &["portcullis-config", "portcullis-policy", "portcullis-contract"]),
+    owned("libmimalloc-sys", &["portcullis-allocator"]),
+    owned("mimalloc", &["portcullis-allocator"]),
     owned("clap", &["portcullis", "portcullis-proxy"]),
 ];
 
@@ -104,6 +106,7 @@ pub(crate) const DOORS: &[Door] = &[Door {
     name: "portcullis-proxy",
     ours: &[
         "portcullis-proxy",
+        "portcullis-allocator",
         "portcullis-core",
         // The types of the plan, and the crossing that it came by. The reader of YAML and the schema are in the same room
         // and are not called here, so the linker leaves them out.

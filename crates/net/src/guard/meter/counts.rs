@@ -17,7 +17,7 @@ use super::super::limits::MinRate;
 use super::frames::{Event, FrameHead, kind};
 
 /// The settings of the meter. Counts are for each [`window`](Self::window) unless they say otherwise.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MeterLimits {
     /// The span over which frames are counted.
     pub window: Duration,
