@@ -154,7 +154,7 @@ fn what_cannot_be_reloaded_is_an_error() {
         ("socket: /run/portcullis/admin.sock", "socket: /run/other.sock", "admin.socket: "),
         ("0.0.0.0:8443", "0.0.0.0:9443", "gateway.listen: "),
         ("  limits: { body: 256KiB }", "  workers: 3", "gateway.workers: "),
-        ("  limits: { body: 256KiB }", "  limits: { in_flight: 9000 }", "gateway.limits.in_flight: "),
+        ("  limits: { body: 256KiB }", "  limits: { in_flight: 20000 }", "gateway.limits.in_flight: "),
         ("  limits: { body: 256KiB }", "  timeouts: { drain: 5m }", "gateway.timeouts.drain: "),
         ("environment: production", "environment: production\nstdout_log: off", "stdout_log: "),
         ("environment: production", "environment: production\naudit: { sync: each }", "audit: "),
