@@ -27,6 +27,9 @@ use crate::link::{self, Link};
 use crate::running::Running;
 use crate::settings;
 
+/// The priority of threads that compile: the least.
+const BACKGROUND: i32 = 19;
+
 /// How long one key signs internal tokens.
 const ROTATE: Duration = Duration::from_secs(3_600);
 
@@ -208,7 +211,7 @@ impl Process {
         self.running.as_ref().and_then(Running::in_force)
     }
 
-    /// Compiles on a thread of its own, away from the data cores.
+    /// Compiles on a thread of its own, away from the data cores and behind them.
     async fn compile(
         &self,
         plan: Arc<Plan>,
@@ -218,6 +221,9 @@ impl Process {
     ) -> Result<Snapshot, Refused> {
         let (before, clock, metrics) = (self.in_force(), Arc::clone(&self.clock), Arc::clone(&self.metrics));
         let work = move || {
+            // Of this thread alone (Linux): on a busy machine a reload takes longer, and requests do not. If the system does
+            // not let us, nothing is lost but that.
+            let _ = rustix::process::setpriority_process(None, BACKGROUND);
             let compiled = compile(plan, fetched, number, before.as_ref().map(|b| &b.compiled))
                 .map_err(|problems| Refused::Problems(problems.iter().map(ToString::to_string).collect()))?;
             let built = Snapshot::build(compiled, not_after, &clock, &metrics, before.as_deref());

@@ -314,6 +314,17 @@ mod tests {
     }
 
     #[test]
+    fn other_rules_change_the_life_and_keep_the_keys() {
+        let before = minter();
+        let rules = |secs| MinterRules { issuer: "edge.shop.example".into(), life: Millis::from_secs(secs) };
+        let after = before.under(rules(20)).expect("rules in range");
+        let token = after.mint(&principal(), &name("orders"), now()).expect("mints");
+        assert!(verifies(&published(&before), token.expose()));
+        assert_eq!(after.ends(&principal(), now()).since(now()).as_secs(), 20);
+        assert_eq!(before.under(rules(121)).err(), Some(MintFault::Rules));
+    }
+
+    #[test]
     fn the_prefix_is_what_the_header_begins_with() {
         let begins = format!(r#"{{"typ":"{INTERNAL_TYPE}","#);
         assert_eq!(b64::encode(&begins), INTERNAL_PREFIX);

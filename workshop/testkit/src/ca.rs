@@ -43,8 +43,8 @@ pub struct LeafSpec {
     pub server_auth: bool,
     /// First moment of validity, as days from today.
     pub from_days: i64,
-    /// Last moment of validity, as days from today.
-    pub to_days: i64,
+    /// Last moment of validity, from now.
+    pub to: Duration,
 }
 
 /// A certificate with its key and the chain to send.
@@ -79,7 +79,13 @@ impl LeafSpec {
     /// The same leaf, valid between these two days counted from today.
     #[must_use]
     pub fn valid_days(self, from: i64, to: i64) -> Self {
-        Self { from_days: from, to_days: to, ..self }
+        Self { from_days: from, to: Duration::days(to), ..self }
+    }
+
+    /// The same leaf, valid for some more seconds.
+    #[must_use]
+    pub fn ends_in_seconds(self, seconds: i64) -> Self {
+        Self { to: Duration::seconds(seconds), ..self }
     }
 
     fn both(common_name: &str) -> Self {
@@ -90,7 +96,7 @@ impl LeafSpec {
             client_auth: true,
             server_auth: true,
             from_days: -1,
-            to_days: 1,
+            to: Duration::days(1),
         }
     }
 
@@ -110,7 +116,7 @@ impl LeafSpec {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = days(self.from_days, self.to_days);
+        (params.not_before, params.not_after) = validity(self.from_days, self.to);
         params
     }
 }
@@ -285,7 +291,7 @@ fn ca_params(name: &str) -> CertificateParams {
     params.distinguished_name = distinguished(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (params.not_before, params.not_after) = days(-2, 30);
+    (params.not_before, params.not_after) = validity(-2, Duration::days(30));
     params
 }
 
@@ -299,9 +305,9 @@ fn distinguished(common_name: &str) -> DistinguishedName {
     name
 }
 
-fn days(from: i64, to: i64) -> (OffsetDateTime, OffsetDateTime) {
+fn validity(from_days: i64, to: Duration) -> (OffsetDateTime, OffsetDateTime) {
     let now = OffsetDateTime::now_utc();
-    (now + Duration::days(from), now + Duration::days(to))
+    (now + Duration::days(from_days), now + to)
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

@@ -95,9 +95,10 @@ section! {
         keep_size: ByteSize [= "20GiB"],
         /// A segment is sealed at this size.
         segment: ByteSize [= "64MiB"],
-        /// The key that signs checkpoints, PEM, by reference. Left out, one is made in the state directory.
+        /// The secret from which the keys that seal and sign the record are derived, at least 32 bytes, by reference. Left out, one
+        /// is drawn in the state directory.
         key: SecretSource [],
-        /// When records are on disk: `each` (before its effect), or at least this often, at most `50ms`.
+        /// When records are on disk: `each` decision before its effect, or all at least this often, at most `50ms`.
         sync: Text [= "50ms"],
     }
 }

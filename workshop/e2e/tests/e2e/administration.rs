@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use portcullis_e2e::gateway::HOST;
 use portcullis_e2e::{Builder, Gateway};
 use portcullis_testkit::launch::free_port;
-use portcullis_testkit::{Answer, Leaf, LeafSpec, RawConn, TestCa};
+use portcullis_testkit::{Answer, Leaf, LeafSpec, RawConn, TestCa, eventually};
 use serde_json::{Value, json};
 
 const ADMIN: &str = "admin.test.example";
@@ -162,6 +162,31 @@ fn two_authorities(ca: &TestCa) -> Builder {
               "callers": [{ "certificate": "warehouse.test.example", "scopes": ["echo"] }] },
         ]),
     )
+}
+
+const OWN_VAULT: &str = "GET /vault/1 HTTP/1.1\r\nHost: api.test.example\r\n\r\n";
+
+#[test]
+fn d2_a_client_certificate_that_ends_proves_nothing_on_a_connection_that_stays() {
+    let gateway = Gateway::start();
+    let spec = LeafSpec { client_auth: true, ..LeafSpec::server(&["warehouse.test.example"]) };
+    let leaf = gateway.client_ca.issue(&spec.ends_in_seconds(4));
+    let mut conn = gateway.raw_as(HOST, Some(&leaf));
+    assert_eq!(conn.exchange(OWN_VAULT).status, 200);
+    eventually(Duration::from_secs(20), "refusal", || (conn.exchange(OWN_VAULT).status == 401).then_some(()));
+}
+
+#[test]
+fn d2_a_caller_whom_a_reload_takes_off_is_out_on_a_connection_that_stays() {
+    let mut gateway = Gateway::start();
+    let mut conn = gateway.raw_as(HOST, Some(&gateway.warehouse));
+    assert_eq!(conn.exchange(OWN_VAULT).status, 200);
+    gateway.rewrite(|config| {
+        let authority = &mut config["gateway"]["client_certificates"]["authorities"][0];
+        authority["callers"] = json!([{ "certificate": "another.test.example", "scopes": ["vault.read"] }]);
+    });
+    let _ = gateway.process().wait_for_line("the configuration was reloaded", Duration::from_secs(20));
+    eventually(Duration::from_secs(20), "refusal", || (conn.exchange(OWN_VAULT).status == 401).then_some(()));
 }
 
 #[test]

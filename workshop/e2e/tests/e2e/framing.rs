@@ -175,6 +175,10 @@ fn a5_b2_b5_what_http1_could_not_say_does_not_pass_from_http2() {
         with(&[(":method", "CONNECT")]),
         with(&[(":protocol", "websocket"), (":method", "CONNECT")]),
         with(&[("x-a", "caf\u{e9}")]),
+        with(&[(":path", "/echo/x?q=\u{e9}")]),
+        with(&[("content_length", "5")]),
+        with(&[("transfer_encoding", "chunked")]),
+        with(&[("content-length", "0"), ("content-length", "0")]),
     ];
     for bytes in whole {
         let shown = String::from_utf8_lossy(&bytes).escape_debug().to_string();

@@ -442,6 +442,23 @@ fn what_is_retired_is_closed_now_or_when_it_ends() {
 }
 
 #[test]
+fn other_bounds_hold_for_the_next_connection_and_equal_ones_close_nothing() {
+    on_a_core(async {
+        let (listener, target) = listen().await;
+        tokio::task::spawn_local(scripted(listener, vec![vec![OK, OK], vec![OK]]));
+        let pool = pool();
+        assert_eq!(text(pool.send(&target, get("/1"), &LIMITS).await.unwrap()).await, "ok");
+        pool.bound(PoolSettings::default());
+        assert_eq!(text(pool.send(&target, get("/2"), &LIMITS).await.unwrap()).await, "ok");
+        assert_eq!((pool.stats().opened, pool.stats().idle), (1, 1));
+        pool.bound(PoolSettings { idle: 0, ..PoolSettings::default() });
+        assert_eq!(pool.stats().idle, 0);
+        assert_eq!(text(pool.send(&target, get("/3"), &LIMITS).await.unwrap()).await, "ok");
+        assert_eq!(pool.stats().idle, 0, "none is kept under the new bounds");
+    });
+}
+
+#[test]
 fn a_large_body_streams_both_ways_under_back_pressure() {
     on_a_core(async {
         const PIECE: usize = 16 * 1024;
