@@ -228,3 +228,19 @@ fn target(facts: &Facts, path: &NormalPath, query: Option<&str>) -> Result<PathA
     };
     text.try_into().map_err(|_| Refusal::new(Reason::MalformedRequest, "the target is no origin-form"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e15_a_full_queue_of_ours_says_nothing_about_an_endpoint() {
+        let failed = |cause| {
+            let request = Box::new(Request::new(RequestBody::whole(Bytes::new())));
+            outcome(&SendError::Connect { cause, request })
+        };
+        assert_eq!(failed(ConnectFault::Busy), None);
+        assert_eq!(failed(ConnectFault::Timeout), Some(Outcome::ConnectFailed));
+        assert_eq!(outcome(&SendError::Timeout), Some(Outcome::Failed));
+    }
+}

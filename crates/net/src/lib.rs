@@ -15,6 +15,7 @@ pub mod guard;
 pub mod listen;
 pub mod pool;
 pub mod proxy_protocol;
+mod ready;
 pub mod serve;
 pub mod taking;
 pub mod tls;

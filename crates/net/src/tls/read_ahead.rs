@@ -3,7 +3,7 @@
 //! rustls asks for 4 KiB at a time, so that a full record of 16 KiB costs five system calls. Here one brings up to
 //! [`AHEAD`] bytes; what was not asked for yet is kept until it is.
 //!
-//! INVARIANT: at most [`AHEAD`] bytes are kept, and a connection that waits keeps no buffer.
+//! INVARIANT: at most [`AHEAD`] bytes are kept, and a connection that waits keeps no buffer worth naming.
 //!
 //! Sources: RFC 8446 §5.1 (records).
 
@@ -14,6 +14,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::ready::Ready;
+
 /// Two records.
 const AHEAD: usize = 32 * 1024;
 
@@ -21,35 +23,19 @@ const AHEAD: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct ReadAhead<S> {
     inner: S,
-    kept: Vec<u8>,
-    given: usize,
+    kept: Ready,
 }
 
 impl<S> ReadAhead<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, kept: Vec::new(), given: 0 }
-    }
-
-    /// Gives of what is kept. `false` when nothing is.
-    fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        let rest = self.kept.get(self.given..).unwrap_or_default();
-        if rest.is_empty() {
-            return false;
-        }
-        let now = rest.get(..buf.remaining()).unwrap_or(rest);
-        buf.put_slice(now);
-        self.given = self.given.saturating_add(now.len());
-        if self.given >= self.kept.len() {
-            (self.kept, self.given) = (Vec::new(), 0);
-        }
-        true
+        Self { inner, kept: Ready::default() }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.give(buf) {
+        if this.kept.give(buf) {
             return Poll::Ready(Ok(()));
         }
         if buf.remaining() >= AHEAD {
@@ -61,7 +47,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         let (now, later) = came.filled().split_at(came.filled().len().min(buf.remaining()));
         buf.put_slice(now);
         if !later.is_empty() {
-            this.kept = later.to_vec();
+            this.kept.bytes.extend_from_slice(later);
         }
         Poll::Ready(Ok(()))
     }
@@ -142,7 +128,7 @@ mod tests {
         let source = Source { left: 2 * AHEAD, most: usize::MAX, next: 0, asked: 0 };
         let (all, stream) = read_all(source, 4 * 1024);
         assert_eq!((all.len(), stream.inner.asked), (2 * AHEAD, 3), "the third finds the end");
-        assert_eq!(stream.kept.capacity(), 0, "a connection that waits keeps no buffer");
+        assert_eq!(stream.kept.bytes.capacity(), 0, "a connection that waits keeps no buffer");
     }
 
     proptest! {

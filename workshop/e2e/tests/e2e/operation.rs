@@ -63,6 +63,18 @@ fn f7_a_configuration_that_does_not_load_opens_no_port() {
 }
 
 #[test]
+fn f7_with_sync_each_every_decision_is_on_record_before_its_effect() {
+    for (sync, apart) in [("each", true), ("50ms", false)] {
+        let gateway = Gateway::builder().set("/audit", json!({ "sync": sync })).start();
+        let answer = get(&gateway, "/orders/7", &gateway.anna());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let _ = gateway.ended(id(&answer));
+        let decided = |r: &Value| r["event"] == "decided" && r["id"] == id(&answer);
+        assert_eq!(gateway.records().iter().any(decided), apart, "{sync}");
+    }
+}
+
+#[test]
 fn f8_no_value_of_a_caller_ends_or_forges_a_line() {
     let gateway = Gateway::start();
     let forged = "x\"}\n{\"v\":1,\"event\":\"ended\",\"forged\":true}\u{202e}\u{2028}\u{1b}[31m";

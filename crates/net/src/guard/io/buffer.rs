@@ -1,6 +1,5 @@
-//! Two small buffers: what hyper may read next, and what came but cannot be used yet.
-//!
-//! Both are empty, and hold no memory worth naming, while a connection is idle.
+//! Reading from the socket, and what came but cannot be used yet: empty, and without memory worth naming, while a connection
+//! is idle.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,36 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Canonical bytes on their way to hyper.
-#[derive(Debug, Default)]
-pub(super) struct Ready {
-    pub(super) bytes: Vec<u8>,
-    given: usize,
-}
-
-/// A buffer larger than this is given back when it is empty.
-const KEPT: usize = 4 * 1024;
-
-impl Ready {
-    /// Moves what fits into `buf`. `false` when there is nothing.
-    pub(super) fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        let rest = self.bytes.get(self.given..).unwrap_or_default();
-        if rest.is_empty() {
-            return false;
-        }
-        let now = rest.get(..buf.remaining()).unwrap_or(rest);
-        buf.put_slice(now);
-        self.given = self.given.saturating_add(now.len());
-        if self.given >= self.bytes.len() {
-            self.given = 0;
-            self.bytes.clear();
-            if self.bytes.capacity() > KEPT {
-                self.bytes = Vec::new();
-            }
-        }
-        true
-    }
-}
+use crate::ready::KEPT;
 
 /// How much is read from the socket at a time while framing.
 pub(super) const SCRATCH: usize = 8 * 1024;

@@ -14,8 +14,9 @@ use super::super::fault::{Fault, Flaw};
 use super::super::h1::{Place, RequestFramer, Step};
 use super::super::limits::{Limits, Timeouts};
 use super::super::pace::{Alarm, Pace};
-use super::buffer::{Ready, frame_over};
+use super::buffer::frame_over;
 use super::handle::{Shared, Wish};
+use crate::ready::Ready;
 
 /// What hyper reads in place of a head that was refused.
 const REFUSED: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";

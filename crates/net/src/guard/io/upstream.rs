@@ -17,9 +17,10 @@ use super::super::fault::{Fault, Flaw, Leg};
 use super::super::h1::{Place, ResponseFramer, Step};
 use super::super::limits::{Limits, MinRate, UpstreamTimeouts};
 use super::super::pace::{Alarm, Pace};
-use super::buffer::{Ready, frame_over, read_direct, read_some};
+use super::buffer::{frame_over, read_direct, read_some};
 use super::handle::{Shared, UpstreamHandle, Wish};
 use super::watch::WriteWatch;
+use crate::ready::Ready;
 
 /// What is done with bytes that come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
