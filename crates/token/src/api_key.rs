@@ -302,6 +302,18 @@ mod tests {
     }
 
     #[test]
+    fn c6_a_table_vouches_for_what_its_keys_are_now() {
+        let (text, key) = key("a_b_c");
+        let before = table(vec![key.clone()]).expect("a table");
+        let principal = before.check(&text, &used(&name("orders"), "192.0.2.7")).expect("is accepted");
+        assert!(before.vouches(&principal));
+        let narrowed = ApiKey { scopes: texts(&["orders:none"]), ..key };
+        for after in [vec![], vec![narrowed]] {
+            assert!(!table(after).expect("a table").vouches(&principal));
+        }
+    }
+
+    #[test]
     fn ms_ss_1_4_a_key_works_from_its_sources_for_its_services_alone() {
         let (text, key) = key("stock");
         let table = table(vec![key]).expect("a table");

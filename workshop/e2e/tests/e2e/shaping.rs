@@ -84,6 +84,22 @@ fn a_cap_of_two_in_flight_refuses_the_third_and_gives_places_back() {
 }
 
 #[test]
+fn e9_a_caller_at_its_cap_uses_up_no_rate() {
+    let plan = json!({ "per_user": "1/min", "burst": 2, "concurrent": 1 });
+    let gateway = Gateway::builder().set("/plans/pair", plan).start();
+    let anna = gateway.anna();
+    let mut held = gateway.raw();
+    held.send(request("GET", "/pair", &anna, "X-Upstream: delay=1500\r\n"));
+    gateway.plain.wait_for(1);
+    for _ in 0..3 {
+        refused(&gateway, &get(&gateway, "/pair", &anna), 429, "too-many-concurrent");
+    }
+    assert_eq!(held.answer().status, 200);
+    assert_eq!(get(&gateway, "/pair", &anna).status, 200, "the second of a burst of two");
+    refused(&gateway, &get(&gateway, "/pair", &anna), 429, "rate-limited");
+}
+
+#[test]
 fn a_contract_refuses_what_it_does_not_know() {
     let gateway = Gateway::start();
     let anna = gateway.anna();
