@@ -1,8 +1,8 @@
 //! A compiled rule book: one slice for each route, and in it one door for each method.
 //!
 //! A door holds the rules that can apply there, in at most three layers: those of every route, those of the
-//! service, those of the route. A layer is shared by all doors that have the same rules, so that an unscoped
-//! policy is in memory once and not five thousand times.
+//! service, those of the route. A layer is shared by all doors that have the same rules, and its policies by all
+//! layers whose rules say the same, so that neither an unscoped policy nor a scope is in memory five thousand times.
 //!
 //! INVARIANT: deny by default: a route, method or book without a satisfied permit refuses.
 //! INVARIANT: one rule that fails in any layer refuses, whatever the others say (C15).
@@ -79,7 +79,18 @@ pub(crate) struct Door {
 /// Rules that are evaluated together.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
-    pub(crate) policies: PolicySet,
+    /// Each has its place in `rules` for an id.
+    pub(crate) policies: Arc<PolicySet>,
+    /// Places in the book, ascending.
+    pub(crate) rules: Box<[u32]>,
+}
+
+impl Layer {
+    /// The place in the book of a policy of this layer.
+    fn rule(&self, id: &PolicyId) -> Option<usize> {
+        let place: usize = <PolicyId as AsRef<str>>::as_ref(id).parse().ok()?;
+        self.rules.get(place).map(|rule| *rule as usize)
+    }
 }
 
 impl Book {
@@ -143,15 +154,18 @@ impl Book {
     fn judge(&self, door: &Door, facts: &Facts) -> Answer {
         let mut verdict = Verdict::default();
         for layer in &door.layers {
-            verdict.add(&self.authorizer.is_authorized(&facts.request, &layer.policies, &facts.entities));
+            let response = self.authorizer.is_authorized(&facts.request, &layer.policies, &facts.entities);
+            verdict.add(layer, &response);
         }
         verdict.answer(self)
     }
 
     /// The policies of a door, in the order of the book.
     pub(crate) fn policies<'b>(&'b self, door: &'b Door) -> Vec<(&'b KeptRule, &'b Policy)> {
-        let all = door.layers.iter().flat_map(|layer| layer.policies.policies());
-        let mut all: Vec<_> = all.filter_map(|p| Some((index_of(p.id())?, p))).collect();
+        let of_layer = |layer: &'b Arc<Layer>| {
+            layer.policies.policies().filter_map(|policy| Some((layer.rule(policy.id())?, policy)))
+        };
+        let mut all: Vec<_> = door.layers.iter().flat_map(of_layer).collect();
         all.sort_by_key(|(index, _)| *index);
         all.into_iter().filter_map(|(index, policy)| Some((self.rules.get(index)?, policy))).collect()
     }
@@ -167,11 +181,6 @@ impl fmt::Debug for Book {
     }
 }
 
-/// The Cedar id of a rule is its place in the book.
-fn index_of(id: &PolicyId) -> Option<usize> {
-    <PolicyId as AsRef<str>>::as_ref(id).parse().ok()
-}
-
 /// What the layers said so far.
 #[derive(Default)]
 struct Verdict {
@@ -181,11 +190,11 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn add(&mut self, response: &Response) {
+    fn add(&mut self, layer: &Layer, response: &Response) {
         self.errors.extend(response.diagnostics().errors().map(|error| match error {
-            AuthorizationError::PolicyEvaluationError(e) => (index_of(e.policy_id()), fault_of(e.inner())),
+            AuthorizationError::PolicyEvaluationError(e) => (layer.rule(e.policy_id()), fault_of(e.inner())),
         }));
-        let rules = response.diagnostics().reason().map(index_of);
+        let rules = response.diagnostics().reason().map(|id| layer.rule(id));
         match response.decision() {
             Decision::Allow => self.permits.extend(rules),
             Decision::Deny => self.forbids.extend(rules),

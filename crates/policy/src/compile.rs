@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use cedar_policy::{Authorizer, PolicySet};
+use cedar_policy::{Authorizer, PolicyId, PolicySet};
 use portcullis_core::{Location, Name, Problem, Problems};
 
 use crate::book::{Book, Door, KeptRule, Layer, Slice};
@@ -16,7 +16,7 @@ use crate::facts::Vocabulary;
 use crate::input::Input;
 use crate::reach::Reach;
 use crate::read::{read, route_id};
-use crate::rule::{Draft, Rule};
+use crate::rule::{Draft, Rule, Saying};
 use crate::validate::validate;
 use crate::{BookSource, Method, RouteSource};
 
@@ -37,9 +37,9 @@ fn check(source: &BookSource, catalogue: &Catalogue<'_>, problems: &mut Problems
     check_files(source, problems);
     let drafts = read(source, catalogue, problems);
     let mut pairs: Vec<(Draft<'_>, Rule)> = Vec::with_capacity(drafts.len());
-    for (index, draft) in drafts.into_iter().enumerate() {
+    for draft in drafts {
         let before = problems.count();
-        let rule = Rule::check(&draft, index, catalogue, problems);
+        let rule = Rule::check(&draft, catalogue, problems);
         pairs.extend(rule.filter(|_| problems.count() == before).map(|rule| (draft, rule)));
     }
     check_ids(&pairs, problems);
@@ -89,6 +89,7 @@ struct Assembly<'r> {
     services: BTreeMap<&'r Name, Vec<u32>>,
     routes: Vec<Vec<u32>>,
     layers: HashMap<Vec<u32>, Arc<Layer>>,
+    sets: HashMap<Vec<Saying>, Arc<PolicySet>>,
 }
 
 impl<'r> Assembly<'r> {
@@ -99,6 +100,7 @@ impl<'r> Assembly<'r> {
             services: BTreeMap::new(),
             routes: vec![vec![]; catalogue.routes.len()],
             layers: HashMap::new(),
+            sets: HashMap::new(),
         };
         for (index, rule) in (0..).zip(rules) {
             rule.reaches.iter().for_each(|reach| assembly.place(index, reach));
@@ -198,11 +200,23 @@ impl<'r> Assembly<'r> {
         if let Some(layer) = self.layers.get(&list) {
             return Some(layer.clone());
         }
-        let rules = list.iter().filter_map(|i| self.rules.get(*i as usize));
-        let policies = PolicySet::from_policies(rules.map(|rule| rule.policy.clone())).ok()?;
-        let layer = Arc::new(Layer { policies });
+        let layer = Arc::new(Layer { policies: self.set(&list)?, rules: list.as_slice().into() });
         self.layers.insert(list, layer.clone());
         Some(layer)
+    }
+
+    /// The policies of these rules. The Cedar id of each is its place among them, which is all that a set says of
+    /// whose it is.
+    fn set(&mut self, list: &[u32]) -> Option<Arc<PolicySet>> {
+        let rules: Vec<&Rule> = list.iter().filter_map(|i| self.rules.get(*i as usize)).collect();
+        let sayings = rules.iter().map(|rule| rule.saying).collect();
+        if let Some(set) = self.sets.get(&sayings) {
+            return Some(set.clone());
+        }
+        let policy = |(place, rule): (usize, &&Rule)| rule.policy.new_id(PolicyId::new(place.to_string()));
+        let set = Arc::new(PolicySet::from_policies(rules.iter().enumerate().map(policy)).ok()?);
+        self.sets.insert(sayings, set.clone());
+        Some(set)
     }
 }
 
@@ -238,4 +252,59 @@ fn engine_problem(at: &Location) -> Problems {
     let mut problems = Problems::default();
     problems.add(at, "", "the policy engine did not accept this route");
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Grant, PublicRoute, ScopeRule, Sensitivity};
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).expect("a name")
+    }
+
+    fn source() -> BookSource {
+        let mut source = BookSource::empty(name("test"));
+        for (number, scope) in [(1, "read"), (2, "read"), (3, "write"), (4, "")] {
+            let (service, route) = (name("orders"), name(&format!("route-{number}")));
+            let at = Location::at("portcullis.yaml", number, 1);
+            source.routes.push(RouteSource {
+                service: service.clone(),
+                route: route.clone(),
+                methods: vec![Method::Get],
+                path: "/".into(),
+                parameters: vec![],
+                sensitivity: Sensitivity::Low,
+                at: at.clone(),
+            });
+            if scope.is_empty() {
+                source.public.push(PublicRoute { service, route, at });
+            } else {
+                let all_scopes = Some(vec![scope.into()]);
+                let (any_scopes, any_roles, grant) = (None, None, Grant::Permits);
+                source.scope_rules.push(ScopeRule {
+                    service,
+                    route,
+                    all_scopes,
+                    any_scopes,
+                    any_roles,
+                    grant,
+                    at,
+                });
+            }
+        }
+        source
+    }
+
+    #[test]
+    fn layers_that_say_the_same_share_their_policies_and_nothing_else() {
+        let book = compile(&source()).expect("a book");
+        let layer = |slice: &Slice| slice.doors.first().and_then(|(_, door)| door.layers.first()).cloned();
+        let layers: Vec<Arc<Layer>> = book.slices.iter().filter_map(layer).collect();
+        let [one, two, write, public] = &*layers else { panic!("a layer for each route") };
+        assert!(Arc::ptr_eq(&one.policies, &two.policies));
+        assert_ne!(one.rules, two.rules);
+        assert!(!Arc::ptr_eq(&one.policies, &write.policies));
+        assert!(!Arc::ptr_eq(&one.policies, &public.policies));
+    }
 }

@@ -1,7 +1,8 @@
 //! Which routes and methods a rule can apply to, from its scope clauses and from what its file is attached to.
 //!
 //! INVARIANT: reach is never narrower than the scope: a rule that is left out of a slice could not have been
-//! satisfied there. The rules in a slice keep their scope clauses, so reach that is too wide costs time, not safety.
+//! satisfied there. Rules of policy files keep their scope clauses, so reach that is too wide costs time, not safety;
+//! scope rules and public routes have none and reach exactly the route that they were written for.
 //!
 //! Sources: Cedar policy scope (docs.cedarpolicy.com, "Policy scope"); threat F6.
 

@@ -2,21 +2,23 @@
 //!
 //! INVARIANT: scope rules are built as syntax trees. No text of theirs is ever parsed, so a quote, a bracket or a
 //! `*` in a scope or role means itself (B7).
+//! INVARIANT: what is built here speaks about one route by its attachment, not by its text, so that the same wish on
+//! many routes is one policy. Only the slice of its route ever holds it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::pst::{
-    ActionConstraint, BinaryOp, Clause, Effect, EntityOrSlot, EntityType, EntityUID, Expr, Literal,
-    Name as TypeName, Policy as Tree, PrincipalConstraint, PstConstructionError, ResourceConstraint, SmolStr,
-    StaticPolicy, Template, Var,
+    ActionConstraint, BinaryOp, Clause, Effect, Expr, Literal, Policy as Tree, PrincipalConstraint,
+    PstConstructionError, ResourceConstraint, SmolStr, StaticPolicy, Template, Var,
 };
 use cedar_policy::{ParseErrors, Policy};
 use portcullis_core::{Location, Name, Problem, Problems};
 
 use crate::catalogue::Catalogue;
 use crate::reach::{Reach, attachments};
-use crate::rule::{Draft, Origin};
+use crate::rule::{self, Draft, Origin, Saying};
 use crate::split::{DEEPEST, MOST_JOINTS, Piece, place, split};
 use crate::{BookSource, Grant, PolicySource, PublicRoute, ScopeRule, words};
 
@@ -27,22 +29,55 @@ pub(crate) fn read<'s>(
     problems: &mut Problems,
 ) -> Vec<Draft<'s>> {
     let mut drafts = vec![];
+    let mut sayings = Sayings::default();
     for file in &source.policies {
-        read_file(file, catalogue, &mut drafts, problems);
+        read_file(file, catalogue, (&mut drafts, &mut sayings), problems);
     }
     for rule in &source.scope_rules {
-        drafts.extend(scope_rule(rule, catalogue, problems).unwrap_or_default());
+        drafts.extend(scope_rule(rule, catalogue, &mut sayings, problems).unwrap_or_default());
     }
     for route in &source.public {
-        drafts.extend(public_route(route, catalogue, problems));
+        drafts.extend(public_route(route, catalogue, &mut sayings, problems));
     }
     drafts
+}
+
+/// Tells what says the same from what does not. A policy of a file says something of its own: nobody compares texts.
+#[derive(Default)]
+struct Sayings<'s> {
+    next: u32,
+    built: HashMap<(rule::Effect, Wish<'s>), (Policy, Saying)>,
+}
+
+/// What a scope rule asks of a caller; the default asks nothing.
+type Wish<'s> = [Option<&'s [Arc<str>]>; 3];
+
+impl<'s> Sayings<'s> {
+    fn own(&mut self) -> Saying {
+        let saying = Saying(self.next);
+        self.next = self.next.saturating_add(1);
+        saying
+    }
+
+    /// The policy that was built for this before, or `build`.
+    fn shared(
+        &mut self,
+        key: (rule::Effect, Wish<'s>),
+        build: impl FnOnce() -> Result<Policy, PstConstructionError>,
+    ) -> Result<(Policy, Saying), PstConstructionError> {
+        if let Some(known) = self.built.get(&key) {
+            return Ok(known.clone());
+        }
+        let made = (build()?, self.own());
+        self.built.insert(key, made.clone());
+        Ok(made)
+    }
 }
 
 fn read_file<'s>(
     file: &'s PolicySource,
     catalogue: &Catalogue<'_>,
-    drafts: &mut Vec<Draft<'s>>,
+    (drafts, sayings): (&mut Vec<Draft<'s>>, &mut Sayings<'_>),
     problems: &mut Problems,
 ) {
     let attached: Arc<[Reach]> =
@@ -57,6 +92,7 @@ fn read_file<'s>(
         match Policy::parse(None, text) {
             Ok(policy) => drafts.push(Draft {
                 policy,
+                saying: sayings.own(),
                 at: Location { column: 0, ..place(&file.file, &file.text, offset) },
                 origin: Some(origin),
                 attached: attached.clone(),
@@ -101,20 +137,23 @@ pub(crate) fn problem_of(error: &DetailedError, origin: Origin<'_>) -> Problem {
 }
 
 /// A scope rule closes its route to callers who lack something, and may open it to the others.
-fn scope_rule(
-    rule: &ScopeRule,
+fn scope_rule<'s>(
+    rule: &'s ScopeRule,
     catalogue: &Catalogue<'_>,
+    sayings: &mut Sayings<'s>,
     problems: &mut Problems,
 ) -> Option<Vec<Draft<'static>>> {
     let route = catalogue.find_route(&rule.service, &rule.route, &rule.at, problems);
     let needs = needs(rule, problems)?;
-    let id = route_id(&rule.service, &rule.route);
+    let place = (&rule.at, route?);
     let unless =
         needs.into_iter().reduce(|a, b| binary(BinaryOp::And, a, b)).map(|all| Clause::Unless(Arc::new(all)));
-    let forbid = draft(Effect::Forbid, &id, unless, (&rule.at, route?));
+    let wish = [&rule.all_scopes, &rule.any_scopes, &rule.any_roles].map(|list| list.as_deref());
+    let forbid = sayings.shared((rule::Effect::Forbid, wish), || build(Effect::Forbid, unless));
+    let forbid = forbid.map(|said| draft(said, place));
     let permit = match rule.grant {
         Grant::Requires => None,
-        Grant::Permits => Some(draft(Effect::Permit, &id, None, (&rule.at, route?))),
+        Grant::Permits => Some(open(sayings, place)),
     };
     let built: Result<Vec<_>, _> = std::iter::once(forbid).chain(permit).collect();
     built
@@ -125,10 +164,11 @@ fn scope_rule(
 fn public_route(
     rule: &PublicRoute,
     catalogue: &Catalogue<'_>,
+    sayings: &mut Sayings<'_>,
     problems: &mut Problems,
 ) -> Option<Draft<'static>> {
     let route = catalogue.find_route(&rule.service, &rule.route, &rule.at, problems)?;
-    draft(Effect::Permit, &route_id(&rule.service, &rule.route), None, (&rule.at, route))
+    open(sayings, (&rule.at, route))
         .map_err(|cause| problems.add(&rule.at, "", format!("this public route cannot be built: {cause}")))
         .ok()
 }
@@ -172,24 +212,22 @@ fn check_scope(scope: &str, at: &Location, key: &str, problems: &mut Problems) {
     }
 }
 
-fn draft(
-    effect: Effect,
-    route: &str,
-    clause: Option<Clause>,
-    (at, reach): (&Location, u32),
-) -> Result<Draft<'static>, PstConstructionError> {
-    let kind = EntityType::from_name(TypeName::unqualified(words::ROUTE)?);
-    let resource = EntityOrSlot::Entity(EntityUID { ty: kind, eid: route.into() });
-    let tree = Template::new(
-        "rule",
-        effect,
-        PrincipalConstraint::Any,
-        ActionConstraint::Any,
-        ResourceConstraint::Eq(resource),
-    )
-    .try_with_clauses(clause)?;
-    let policy = Policy::from_pst(Tree::Static(StaticPolicy::try_from(tree)?))?;
-    Ok(Draft { policy, at: at.clone(), origin: None, attached: Arc::new([Reach::Route(reach)]) })
+/// A permit without a condition, for one route.
+fn open(sayings: &mut Sayings<'_>, place: (&Location, u32)) -> Result<Draft<'static>, PstConstructionError> {
+    let said = sayings.shared((rule::Effect::Permit, Wish::default()), || build(Effect::Permit, None))?;
+    Ok(draft(said, place))
+}
+
+// SECURITY: the policy itself is for every route: it must be attached to the one that it was written for.
+fn draft((policy, saying): (Policy, Saying), (at, route): (&Location, u32)) -> Draft<'static> {
+    Draft { policy, saying, at: at.clone(), origin: None, attached: Arc::new([Reach::Route(route)]) }
+}
+
+fn build(effect: Effect, clause: Option<Clause>) -> Result<Policy, PstConstructionError> {
+    let (principal, action) = (PrincipalConstraint::Any, ActionConstraint::Any);
+    let tree = Template::new("rule", effect, principal, action, ResourceConstraint::Any);
+    let tree = tree.try_with_clauses(clause)?;
+    Policy::from_pst(Tree::Static(StaticPolicy::try_from(tree)?))
 }
 
 fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {

@@ -80,8 +80,7 @@ impl Book {
 }
 
 fn size(slice: &Slice) -> SliceSize {
-    let rules =
-        slice.doors.iter().map(|(_, door)| door.layers.iter().map(|l| l.policies.num_of_policies()).sum());
+    let rules = slice.doors.iter().map(|(_, door)| door.layers.iter().map(|l| l.rules.len()).sum());
     SliceSize {
         service: slice.service.clone(),
         route: slice.route.clone(),

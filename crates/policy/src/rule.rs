@@ -46,27 +46,34 @@ pub(crate) struct Origin<'s> {
 #[derive(Debug)]
 pub(crate) struct Draft<'s> {
     pub(crate) policy: Policy,
+    pub(crate) saying: Saying,
     pub(crate) at: Location,
     pub(crate) origin: Option<Origin<'s>>,
     pub(crate) attached: Arc<[Reach]>,
 }
+
+/// What a rule says, apart from where it says it. Rules that say the same are one policy in memory, and doors whose
+/// layers say the same share one policy set: four thousand routes that want the scope `orders:read` are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Saying(pub(crate) u32);
 
 /// A rule that has been checked for everything but its types.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) id: RuleId,
     pub(crate) effect: Effect,
+    /// Its Cedar id is its saying.
     pub(crate) policy: Policy,
+    pub(crate) saying: Saying,
     pub(crate) inputs: BTreeSet<Input>,
     pub(crate) methods: Methods,
     pub(crate) reaches: Vec<Reach>,
 }
 
 impl Rule {
-    /// Checks a draft; the rule keeps `index` as its Cedar id.
+    /// Checks a draft.
     pub(crate) fn check(
         draft: &Draft<'_>,
-        index: usize,
         catalogue: &Catalogue<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -78,7 +85,7 @@ impl Rule {
             return None;
         };
         let known_names = check_names(&read.named, &draft.at, catalogue, problems);
-        let rule = Self::place(draft, tree.body(), RuleParts { id, index, inputs: read.inputs }, catalogue);
+        let rule = Self::place(draft, tree.body(), (id, read.inputs), catalogue);
         if known_names && (rule.reaches.is_empty() || rule.methods == Methods::NONE) {
             problems.push(Problem {
                 at: draft.at.clone(),
@@ -92,26 +99,26 @@ impl Rule {
         Some(rule)
     }
 
-    fn place(draft: &Draft<'_>, tree: &Template, parts: RuleParts, catalogue: &Catalogue<'_>) -> Self {
+    fn place(
+        draft: &Draft<'_>,
+        tree: &Template,
+        (id, inputs): (Option<Name>, BTreeSet<Input>),
+        catalogue: &Catalogue<'_>,
+    ) -> Self {
         let reaches = reaches(&Reach::of(tree, catalogue), &draft.attached, catalogue);
         Self {
-            id: RuleId::new(draft.at.clone(), parts.id),
+            id: RuleId::new(draft.at.clone(), id),
             effect: match draft.policy.effect() {
                 cedar_policy::Effect::Permit => Effect::Permit,
                 cedar_policy::Effect::Forbid => Effect::Forbid,
             },
-            policy: draft.policy.new_id(PolicyId::new(parts.index.to_string())),
-            inputs: parts.inputs,
+            policy: draft.policy.new_id(PolicyId::new(draft.saying.0.to_string())),
+            saying: draft.saying,
+            inputs,
             methods: Methods::of(&tree.action),
             reaches,
         }
     }
-}
-
-struct RuleParts {
-    id: Option<Name>,
-    index: usize,
-    inputs: BTreeSet<Input>,
 }
 
 /// The `@id` annotation, which goes into records and must be a name (F8).

@@ -46,7 +46,9 @@ fn validate_alike(
     problems: &mut Problems,
 ) {
     let schema = Schema::from_cedarschema_str(&schema_for(claims, shape)).map(|(schema, _)| schema);
-    let set = PolicySet::from_policies(rules.iter().map(|(_, rule)| rule.policy.clone()));
+    let mut said = BTreeSet::new();
+    let once = rules.iter().filter(|(_, rule)| said.insert(rule.saying));
+    let set = PolicySet::from_policies(once.map(|(_, rule)| rule.policy.clone()));
     let (Ok(schema), Ok(set)) = (schema, set) else {
         problems.add(
             &Location::default(),
@@ -89,21 +91,22 @@ fn push(
     hint: Option<String>,
     problems: &mut Problems,
 ) {
-    let draft = rules.iter().find(|(_, rule)| rule.policy.id() == id).map(|(draft, _)| draft);
-    let mut problem = match draft.and_then(|draft| draft.origin) {
-        Some(origin) => problem_of(error, origin),
-        None => Problem {
-            at: draft.map(|draft| draft.at.clone()).unwrap_or_default(),
-            key: String::new(),
-            text: error.message.clone(),
-            hint: error.help.clone(),
-            clause: None,
-        },
-    };
-    problem.text = without_ids(&problem.text, id);
-    problem.hint = hint.or_else(|| problem.hint.map(|hint| without_ids(&hint, id)));
-    if !problems.iter().any(|known| *known == problem) {
-        problems.push(problem);
+    for (draft, _) in rules.iter().filter(|(_, rule)| rule.policy.id() == id) {
+        let mut problem = match draft.origin {
+            Some(origin) => problem_of(error, origin),
+            None => Problem {
+                at: draft.at.clone(),
+                key: String::new(),
+                text: error.message.clone(),
+                hint: error.help.clone(),
+                clause: None,
+            },
+        };
+        problem.text = without_ids(&problem.text, id);
+        problem.hint = hint.clone().or_else(|| problem.hint.map(|hint| without_ids(&hint, id)));
+        if !problems.iter().any(|known| *known == problem) {
+            problems.push(problem);
+        }
     }
 }
 

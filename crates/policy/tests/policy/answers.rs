@@ -107,6 +107,28 @@ fn f6_a_permit_does_not_overrule_a_scope_rule() {
     assert!(Asked::one(writer).of(&both).is_allow());
 }
 
+/// Equal wishes are one policy in memory: what it opens, and under whose name, must stay the route's own.
+#[test]
+fn f6_rules_that_say_the_same_open_each_its_own_route() {
+    let wish = scope_rule(Some(&["orders:read"]), None, None);
+    let (service, route) = (name("stock"), name("line"));
+    let at = portcullis_core::Location::at("portcullis.yaml", 31, 5);
+    let scope_rules = vec![wish.clone(), ScopeRule { service, route, at, ..wish }];
+    let book = Book::compile(&BookSource { scope_rules, ..shop() }).expect("a book");
+    let reader = Asked::one(alice());
+    let line = Asked { route: ("stock", "line"), path: vec![("id", "1"), ("line", "2")], ..reader.clone() };
+    for (asked, place) in [(&reader, "portcullis.yaml:12"), (&line, "portcullis.yaml:31")] {
+        let stranger = Principal { scopes: [].into(), ..alice() };
+        let refused = Asked { principal: stranger, ..asked.clone() }.of(&book);
+        for (answer, is_allow) in [(asked.of(&book), true), (refused, false)] {
+            assert_eq!(answer.is_allow(), is_allow, "{place}");
+            assert_eq!(answer.rules().iter().map(ToString::to_string).collect::<Vec<_>>(), [place]);
+        }
+    }
+    let list = Asked { route: ("orders", "list"), path: vec![], ..reader };
+    assert_eq!(list.of(&book), Answer::Deny { rules: Arc::new([]) }, "nobody wrote a rule for it");
+}
+
 #[test]
 fn a_public_route_is_open_until_a_policy_forbids() {
     let public = PublicRoute {
