@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, Response};
+use http_body::Body as _;
 use portcullis_core::{NormalPath, Now, Reason, Refusal};
 use portcullis_limits::{Held, Standing};
 use portcullis_net::pool::{ConnectFault, SendError};
@@ -167,6 +168,9 @@ fn outgoing(
     if let Some(names) = announced {
         fields.insert(header::TRAILER, names);
     }
+    if !leg.speaks_http2() {
+        frame(&mut fields, &body);
+    }
     fields.remove(header::EXPECT);
     for name in &facts.route.request_edit.remove {
         fields.remove(name);
@@ -185,6 +189,14 @@ fn outgoing(
     *request.uri_mut() = leg.uri(uri, &framed.host)?;
     *request.headers_mut() = fields;
     Ok(request)
+}
+
+/// Says how a body of unknown length ends: hyper leaves that of a GET out unless it is told (RFC 9112 §6.3).
+fn frame(fields: &mut HeaderMap, body: &RequestBody) {
+    let is_open = !body.is_end_stream() && body.size_hint().exact().is_none();
+    if is_open && !fields.contains_key(header::CONTENT_LENGTH) {
+        fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 /// The one token that the service gets (DESIGN §4).

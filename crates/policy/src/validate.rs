@@ -78,17 +78,16 @@ fn is_harmful(warning: &ValidationWarning) -> bool {
     )
 }
 
-fn hint_for(error: &ValidationError) -> Option<String> {
+fn hint_for(error: &ValidationError) -> Option<&'static str> {
     let optional = matches!(error, ValidationError::UnsafeOptionalAttributeAccess(_));
-    optional
-        .then(|| "ask first, as in `principal.claims has customer && …` or `context.path has id && …`".into())
+    optional.then_some("ask first, as in `principal.claims has customer && …` or `context.path has id && …`")
 }
 
 fn push(
     rules: &[&(Draft<'_>, Rule)],
     id: &PolicyId,
     error: &DetailedError,
-    hint: Option<String>,
+    hint: Option<&str>,
     problems: &mut Problems,
 ) {
     for (draft, _) in rules.iter().filter(|(_, rule)| rule.policy.id() == id) {
@@ -103,7 +102,8 @@ fn push(
             },
         };
         problem.text = without_ids(&problem.text, id);
-        problem.hint = hint.clone().or_else(|| problem.hint.map(|hint| without_ids(&hint, id)));
+        let own = problem.hint.map(|hint| without_ids(&hint, id));
+        problem.hint = hint.map(str::to_owned).or(own);
         if !problems.iter().any(|known| *known == problem) {
             problems.push(problem);
         }

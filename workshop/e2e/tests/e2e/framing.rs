@@ -36,6 +36,27 @@ fn a_good_request_passes_in_every_protocol_pair() {
 }
 
 #[test]
+fn the_body_of_a_get_reaches_the_service_however_it_ends() {
+    let gateway = Gateway::start();
+    let anna = gateway.anna();
+    let bodies =
+        [("Content-Length: 4\r\n", "body"), ("Transfer-Encoding: chunked\r\n", "4\r\nbody\r\n0\r\n\r\n")];
+    for (count, (field, body)) in bodies.into_iter().enumerate() {
+        let mut conn = gateway.raw();
+        for _ in 0..2 {
+            let answer = conn.exchange(request("GET", "/echo/a", &anna, field) + body);
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let seen = gateway.plain.seen();
+        assert_eq!(seen.len(), 2 * (count + 1));
+        assert!(seen.iter().all(|seen| seen.body == "body" && seen.method == "GET"), "{seen:?}");
+    }
+    let asked = two("GET", "/echo/a", &anna, &[]).map(|_| "body".into());
+    assert_eq!(gateway.h2().request(asked).expect("an answer").status, 200);
+    assert_eq!(gateway.plain.seen().last().map(|seen| seen.body.clone()), Some("body".into()));
+}
+
+#[test]
 fn a1_a_length_or_a_coding_with_two_readings_is_refused_and_the_connection_closed() {
     let gateway = Gateway::start();
     let anna = gateway.anna();
