@@ -15,7 +15,7 @@ use portcullis_evidence::event::Actor;
 use portcullis_snapshot::keys::Fetched;
 use portcullis_snapshot::signed::{Signer, SignerFault};
 use portcullis_telemetry::home::{Home, HomeError};
-use portcullis_telemetry::journal::{Journal, JournalPlan, QueuePlan, Recorder};
+use portcullis_telemetry::journal::{Journal, JournalPlan, PlanFault, QueuePlan, Recorder};
 use portcullis_telemetry::{Level, Log, Metrics};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -215,13 +215,7 @@ fn open_journal(
     metrics: &Arc<Metrics>,
     log: &Arc<Log>,
 ) -> Result<Journal, ControlError> {
-    let queue = QueuePlan { slots: 64, rated: 500 };
-    let quota = ByteSize::kib(256 * 1024);
-    let numbers = JournalPlan::new(plan.environment.name().clone(), 1, queue, quota);
-    let numbers = numbers.and_then(|n| n.segments(ByteSize::kib(8 * 1024), Millis::from_secs(24 * 3_600)));
-    // Scrapes and probes come for ever, so its oldest records have to go before it is full: a full journal refuses.
-    let numbers = numbers.and_then(|n| n.keep(Some(plan.audit.keep_for), Some(ByteSize::kib(128 * 1024))));
-    let numbers = numbers.map_err(|fault| std::io::Error::other(fault.to_string()))?;
+    let numbers = journal_plan(plan).map_err(|fault| std::io::Error::other(fault.to_string()))?;
     let home = Home {
         folder: &std::path::Path::new(&*plan.state.directory).join("control"),
         origin: "control",
@@ -233,4 +227,26 @@ fn open_journal(
         mirror: None,
     };
     Ok(home.open()?)
+}
+
+fn journal_plan(plan: &Plan) -> Result<JournalPlan, PlanFault> {
+    let queue = QueuePlan { slots: 64, rated: 500 };
+    JournalPlan::new(plan.environment.name().clone(), 1, queue, ByteSize::kib(256 * 1024))?
+        .segments(ByteSize::kib(8 * 1024), Millis::from_secs(24 * 3_600))?
+        // Scrapes and probes come for ever, so its oldest records have to go before it is full: a full journal refuses.
+        .keep(Some(plan.audit.keep_for), Some(ByteSize::kib(128 * 1024)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f7_the_journal_deletes_its_oldest_before_it_is_full() {
+        let plan = crate::testing::plan("audit: { keep_for: 7d }");
+        let told = format!("{:?}", journal_plan(&plan).expect("a plan that holds"));
+        for wanted in ["quota: 268435456", "keep_age: Some(604800s)", "keep_bytes: Some(134217728)"] {
+            assert!(told.contains(wanted), "{told}");
+        }
+    }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis_e2e::Gateway;
-use portcullis_e2e::gateway::HOST;
-use portcullis_testkit::{RawConn, eventually};
+use portcullis_e2e::gateway::{HOST, OTHER_HOST};
+use portcullis_testkit::{LeafSpec, RawConn, Running, eventually};
 use serde_json::{Value, json};
 
 use crate::ask::{get, id, nothing_arrived, refused, request};
@@ -60,6 +60,28 @@ fn f7_a_configuration_that_does_not_load_opens_no_port() {
     assert!(!status.success());
     assert!(gateway.output().contains("nosuch"), "{}", gateway.output());
     assert!(TcpStream::connect(gateway.address()).is_err());
+}
+
+/// The listener's certificates last for two months: only the one towards services can ring.
+#[test]
+fn ss028_11_1_5_a_certificate_that_services_are_shown_is_watched_like_our_own() {
+    let builder = Gateway::builder();
+    let (kit, server) = (builder.kit(), |names: &[&str]| LeafSpec::server(names).valid_days(-1, 60));
+    let shown = LeafSpec::spiffe("spiffe://test.example/edge").ends_in_seconds(600);
+    for (name, leaf) in [
+        ("edge", kit.edge_ca.issue(&server(&[HOST, "second.test.example", "127.0.0.1"]))),
+        ("other", kit.edge_ca.issue(&server(&[OTHER_HOST]))),
+        ("workload", kit.workload_ca.issue(&shown)),
+    ] {
+        let _ = leaf.write(kit.path(), name);
+    }
+    let mut gateway = builder.start();
+    let rung = |running: &Running| {
+        let line = running.output().lines().find(|line| line.contains("certificate-near-expiry"))?.to_owned();
+        line.contains("an alert began").then_some(line)
+    };
+    let line = gateway.process().within(Duration::from_secs(20), rung);
+    assert!(line.is_some(), "no alert in:\n{}", gateway.output());
 }
 
 #[test]
