@@ -11,6 +11,7 @@ pub fn not_reloadable(root_file: &str, old: &Plan, new: &Plan) -> Problems {
         ("environment", old.environment == new.environment),
         ("trust_domain", old.trust_domain == new.trust_domain),
         ("state.directory", old.state == new.state),
+        ("ca", old.ca == new.ca),
         ("admin.socket", old.admin.socket == new.admin.socket),
         ("admin.listener.address", admin_address(old) == admin_address(new)),
         ("gateway.listen", old.gateway.listen == new.gateway.listen),

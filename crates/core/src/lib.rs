@@ -15,6 +15,7 @@ pub mod principal;
 pub mod problem;
 pub mod refusal;
 pub mod sensitive;
+pub mod spiffe;
 pub mod units;
 
 pub use clock::{Clock, Now, SystemClock, UnixMillis};
@@ -24,4 +25,5 @@ pub use principal::{Assurance, Binding, ClaimValue, Principal, Proof};
 pub use problem::{Location, Problem, Problems};
 pub use refusal::{Blame, Reason, Refusal, Retry};
 pub use sensitive::Sensitive;
+pub use spiffe::{SpiffeFault, SpiffeId, TrustDomain};
 pub use units::{ByteSize, Millis, Rate};

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_core::{Assurance, Binding, Name, Principal, Proof, UnixMillis};
+use portcullis_core::{
+    Assurance, Binding, Name, Principal, Proof, SpiffeFault, SpiffeId, TrustDomain, UnixMillis,
+};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
-
-use crate::spiffe::{SpiffeFault, SpiffeId, TrustDomain};
 
 /// The longest leaf that is read.
 const LARGEST: usize = 64 * 1024;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use portcullis_core::{Binding, Name, Proof, UnixMillis};
+use portcullis_core::{Binding, Name, Proof, SpiffeFault, TrustDomain, UnixMillis};
 use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,

@@ -13,7 +13,5 @@
 mod certificate;
 #[cfg(test)]
 mod corpus;
-mod spiffe;
 
 pub use certificate::{CertificateFault, CertificateNames, ClientCertificate, NameKind};
-pub use spiffe::{SpiffeFault, SpiffeId, TrustDomain};

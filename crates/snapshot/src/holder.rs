@@ -7,8 +7,8 @@
 //! Sources: SPIFFE X.509-SVID §2; threat D3.
 
 use portcullis_config::plan::CertificateName;
-use portcullis_core::{Name, Principal};
-use portcullis_identity::{CertificateNames, ClientCertificate, NameKind, TrustDomain};
+use portcullis_core::{Name, Principal, TrustDomain};
+use portcullis_identity::{CertificateNames, ClientCertificate, NameKind};
 
 /// The holder of a certificate that `issuer` verified, if `name` is the certificate's one name of its kind.
 #[must_use]

@@ -1,4 +1,6 @@
-//! State, administration, alerts, audit and metrics.
+//! State, certificate authority, administration, alerts, audit and metrics.
+
+use std::path::Path;
 
 use portcullis_core::{ByteSize, Millis};
 
@@ -6,10 +8,11 @@ use super::pem::arc;
 use super::root::Whole;
 use super::{Context, at_least_one, items};
 use crate::plan::{
-    Admin, AdminListener, AlertRules, Alerts, Audit, Durability, Metrics, State, Url, Webhook,
+    Admin, AdminListener, AlertRules, Alerts, Audit, Ca, Durability, Metrics, Secret, State, Url, Webhook,
 };
+use crate::raw::SecretSource;
 use crate::raw::operate::{
-    RawAdmin, RawAdminListener, RawAlertRules, RawAlerts, RawAudit, RawMetrics, RawWebhook,
+    RawAdmin, RawAdminListener, RawAlertRules, RawAlerts, RawAudit, RawCa, RawMetrics, RawWebhook,
 };
 use crate::raw::root::RawRoot;
 use crate::yaml::site::Advice;
@@ -21,6 +24,33 @@ const LONGEST_GROUP: u64 = 50;
 pub(crate) fn state(raw: &RawRoot) -> Option<State> {
     let directory = raw.state.get()?.directory.value()?;
     Some(State { directory: arc(&directory.0) })
+}
+
+pub(crate) fn ca(raw: &RawCa, state: Option<&State>, cx: &mut Context<'_, '_>) -> Option<Ca> {
+    let source = raw.seal.get()?;
+    if let (SecretSource::File(path), Some(state)) = (&source.value, state)
+        && Path::new(&path.0).starts_with(&*state.directory)
+    {
+        // SECURITY: whoever reads the sealed keys there reads what opens them too.
+        let text = format!("file {} is in the state directory, beside what it seals", quote(&path.0));
+        let advice = Advice::breaks("SS028-11.1.9c").write("keep it elsewhere, or give a `credential`");
+        cx.report.advise(&source.site, text, advice);
+        return None;
+    }
+    Some(Ca { seal: long_secret(source, cx)? })
+}
+
+/// A secret that keys can be derived from.
+fn long_secret(source: &At<SecretSource>, cx: &mut Context<'_, '_>) -> Option<Secret> {
+    const SHORTEST: usize = 32;
+    let secret = cx.files.secret(source, cx.report)?;
+    if secret.expose().len() < SHORTEST {
+        let found = format!("holds {} bytes, expected at least {SHORTEST}", secret.expose().len());
+        let advice = Advice::breaks("SS028-11.2.10c").write("draw one, as with `head -c 32 /dev/urandom`");
+        cx.report.advise(&source.site, found, advice);
+        return None;
+    }
+    Some(secret)
 }
 
 pub(crate) fn admin(raw: &RawAdmin, state: Option<&State>, cx: &mut Context<'_, '_>) -> Option<Admin> {
@@ -101,7 +131,7 @@ fn rules(raw: &RawAlertRules) -> Option<AlertRules> {
 }
 
 pub(crate) fn audit(raw: &RawAudit, cx: &mut Context<'_, '_>) -> Option<Audit> {
-    let key = raw.key.get().map(|source| cx.private_key(source));
+    let key = raw.key.get().map(|source| long_secret(source, cx));
     let durability = raw.sync.get().and_then(|sync| durability(&sync.0, &sync.site, cx.report));
     let (segment, keep_size) = (raw.segment.get()?, raw.keep_size.get()?);
     if segment.value < ByteSize::kib(1024) {

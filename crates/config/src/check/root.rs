@@ -1,12 +1,12 @@
 //! The plan as a whole.
 
-use portcullis_core::{ByteSize, Name};
+use portcullis_core::{ByteSize, Name, TrustDomain};
 
 use super::gateway::gateway;
 use super::refer::Known;
 use super::unique::Unique;
 use super::{Context, api_keys, issuers, list, operate, services};
-use crate::plan::{ClientMode, Environment, Inlined, Plan, TrustDomain, UsagePlan};
+use crate::plan::{ClientMode, DEMO_TRUST_DOMAIN, Environment, Inlined, Plan, UsagePlan};
 use crate::raw::root::RawRoot;
 use crate::raw::service::RawUsagePlan;
 use crate::yaml::At;
@@ -36,6 +36,7 @@ pub(crate) fn plan(raw: &RawRoot, cx: &mut Context<'_, '_>) -> Option<Plan> {
     let services = services::services(raw, &whole, &mut book, cx);
     let api_keys = raw.api_keys.get().map(|keys| api_keys::api_keys(keys, raw, cx));
     let state = operate::state(raw);
+    let ca = raw.ca.get().map(|ca| operate::ca(ca, state.as_ref(), cx));
     let admin = raw.admin.get().and_then(|a| operate::admin(a, state.as_ref(), cx));
     let alerts = raw.alerts.get().and_then(|a| operate::alerts(a, &whole, cx));
     let audit = raw.audit.get().and_then(|a| operate::audit(a, cx));
@@ -44,6 +45,10 @@ pub(crate) fn plan(raw: &RawRoot, cx: &mut Context<'_, '_>) -> Option<Plan> {
         environment: environment?,
         trust_domain: whole.trust_domain?,
         state: state?,
+        ca: match ca {
+            Some(ca) => Some(ca?),
+            None => None,
+        },
         admin: admin?,
         gateway: gateway?,
         issuers: issuers?,
@@ -79,7 +84,7 @@ fn whole(raw: &RawRoot, environment: Option<&Environment>, plans: &[UsagePlan]) 
 /// The demo's keys are made for everybody to see, so nothing real may trust its domain (SS028-11.1.7a).
 fn demo_keeps_to_itself(raw: &RawRoot, environment: Option<&Environment>, cx: &mut Context<'_, '_>) {
     if let Some(domain) = raw.trust_domain.get()
-        && domain.is_demo()
+        && domain.value.as_str() == DEMO_TRUST_DOMAIN
         && environment.is_some_and(Environment::is_production)
     {
         let advice =

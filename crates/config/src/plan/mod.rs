@@ -20,6 +20,7 @@ mod service;
 mod template;
 mod upstream;
 
+use portcullis_core::TrustDomain;
 use serde::{Deserialize, Serialize};
 
 pub use access::{Access, Procedure, Rules, UsagePlan};
@@ -28,9 +29,11 @@ pub use gateway::{
     Http2Limits, HttpLimits, HttpTimeouts, InternalTokens, StreamLimits, TlsMinimum,
 };
 pub use identify::{Algorithm, ApiKey, ApiKeys, ClaimType, Issuer, KeySource, Loopback, TokenProfile};
-pub use names::{CertificateName, Environment, Host, Inlined, Method, NameError, Origin, TrustDomain, Url};
+pub use names::{
+    CertificateName, DEMO_TRUST_DOMAIN, Environment, Host, Inlined, Method, NameError, Origin, Url,
+};
 pub use operate::{
-    Admin, AdminListener, AlertRules, Alerts, Audit, Durability, Metrics, State, StdoutLog, Webhook,
+    Admin, AdminListener, AlertRules, Alerts, Audit, Ca, Durability, Metrics, State, StdoutLog, Webhook,
 };
 pub use secret::{Digest, Secret};
 pub use service::{
@@ -53,6 +56,11 @@ pub struct Plan {
     pub trust_domain: TrustDomain,
     /// Where state is kept.
     pub state: State,
+    /// The authority that certifies workloads, if there is one.
+    // SECURITY: never serialised, so that it cannot cross to a data plane: what opens the keys of the authority must not be
+    // where strangers' bytes are parsed (SS028-11.1.11).
+    #[serde(skip)]
+    pub ca: Option<Ca>,
     /// How the product itself is administered.
     pub admin: Admin,
     /// The edge listener.

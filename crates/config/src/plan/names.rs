@@ -1,4 +1,4 @@
-//! Texts that have been read: environment, trust domain, host, origin, address, method, file.
+//! Texts that have been read: environment, host, origin, address, method, file.
 //!
 //! INVARIANT: each is printable ASCII in one spelling, so that comparing bytes compares meanings (B4, A10).
 //!
@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portcullis_core::Name;
+use portcullis_core::{Name, SpiffeId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a text is not what it should be.
@@ -71,10 +71,6 @@ macro_rules! checked_text {
 }
 
 checked_text! {
-    /// A SPIFFE trust domain, such as `shop.example`.
-    TrustDomain, "a trust domain such as `shop.example`: `a-z`, `0-9`, `-`, `_` and `.`", |t| {
-        (1..=255).contains(&t.len()) && t.bytes().all(is_domain_byte)
-    };
     /// An authority without its port, such as `api.shop.example` or `127.0.0.1`.
     Host, "a host such as `api.shop.example`, lower case, without a port or wildcard", |t| {
         is_dns_name(t) || is_ip_literal(t)
@@ -89,20 +85,12 @@ checked_text! {
     };
     /// The name in a certificate: a SPIFFE id such as `spiffe://shop.example/orders`, or a DNS name.
     CertificateName, "a SPIFFE id such as `spiffe://shop.example/orders`, or a DNS name", |t| {
-        t.strip_prefix("spiffe://").map_or(is_dns_name(t), is_spiffe_rest)
+        if t.starts_with("spiffe://") { SpiffeId::parse(t).is_ok() } else { is_dns_name(t) }
     };
 }
 
-impl TrustDomain {
-    /// The trust domain of `portcullis demo`, whose keys are made at start.
-    pub const DEMO: &'static str = "demo.portcullis.invalid";
-
-    /// Whether this is the demo's, which no production environment may use.
-    #[must_use]
-    pub fn is_demo(&self) -> bool {
-        self.as_str() == Self::DEMO
-    }
-}
+/// The trust domain of `portcullis demo`, whose keys are made at start; no production environment may use it.
+pub const DEMO_TRUST_DOMAIN: &str = "demo.portcullis.invalid";
 
 impl Url {
     /// Whether it is `https`.
@@ -162,16 +150,6 @@ fn is_ip_literal(text: &str) -> bool {
         Some(six) => six.parse::<std::net::Ipv6Addr>().is_ok_and(|ip| ip.to_string() == six),
         None => text.parse::<std::net::Ipv4Addr>().is_ok(),
     }
-}
-
-fn is_spiffe_rest(rest: &str) -> bool {
-    let mut parts = rest.split('/');
-    let domain = parts.next().is_some_and(|d| TrustDomain::parse(d).is_ok());
-    let segment = |s: &str| {
-        !matches!(s, "" | "." | "..")
-            && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    };
-    domain && rest.contains('/') && rest.len() <= 2_000 && parts.all(segment)
 }
 
 struct UrlParts<'a> {

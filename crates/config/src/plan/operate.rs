@@ -15,6 +15,13 @@ pub struct State {
     pub directory: Arc<str>,
 }
 
+/// The authority that certifies workloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ca {
+    /// Seals its private keys.
+    pub seal: Secret,
+}
+
 /// How the product is administered (F1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Admin {

@@ -1,4 +1,4 @@
-//! Keys of `state`, `admin`, `alerts`, `audit` and `metrics`.
+//! Keys of `state`, `ca`, `admin`, `alerts`, `audit` and `metrics`.
 
 use std::net::SocketAddr;
 
@@ -15,6 +15,15 @@ section! {
     RawState {
         /// A directory that only our user can read. Cannot be reloaded.
         directory: FilePath [= "state"],
+    }
+}
+
+section! {
+    /// The authority that certifies workloads. Cannot be reloaded.
+    RawCa {
+        /// The secret that seals its private keys, at least 32 bytes, by reference; never in the state directory, which
+        /// holds what it seals.
+        seal: SecretSource [required "SS028-11.2.10c"],
     }
 }
 

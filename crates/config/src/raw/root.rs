@@ -1,13 +1,13 @@
 //! The top of the file.
 
-use portcullis_core::Name;
+use portcullis_core::{Name, TrustDomain};
 
 use super::FilePath;
 use super::gateway::RawGateway;
 use super::identify::{RawApiKeys, RawIssuer};
-use super::operate::{RawAdmin, RawAlerts, RawAudit, RawMetrics, RawState};
+use super::operate::{RawAdmin, RawAlerts, RawAudit, RawCa, RawMetrics, RawState};
 use super::service::{RawService, RawUsagePlan};
-use crate::plan::{StdoutLog, TrustDomain};
+use crate::plan::StdoutLog;
 use crate::yaml::{At, Table, section};
 
 section! {
@@ -20,6 +20,8 @@ section! {
         trust_domain: TrustDomain [required "SS028-11.1.7a"],
         /// Where state is kept.
         state: RawState [section],
+        /// The authority that certifies workloads. Left out, there is none.
+        ca: RawCa [],
         /// How the product itself is administered.
         admin: RawAdmin [section],
         /// The edge listener.

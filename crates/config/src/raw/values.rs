@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use portcullis_core::{Assurance, ByteSize, Millis, Name, Rate};
+use portcullis_core::{Assurance, ByteSize, Millis, Name, Rate, TrustDomain};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::plan::{
     Algorithm, CertificateName, ClaimType, ClientMode, ContractMode, Credentials, Digest, Endpoint, Host,
-    Loopback, Method, Origin, Protocol, Sensitivity, StdoutLog, TokenProfile, TrustDomain, Url, WebSocket,
+    Loopback, Method, Origin, Protocol, Sensitivity, StdoutLog, TokenProfile, Url, WebSocket,
 };
 use crate::yaml::scalar::any_text;
 use crate::yaml::section::{Read, wrong};
@@ -80,6 +80,7 @@ impl Word {
 }
 
 const SPAN: &str = "a span of time such as `250ms`, `5s`, `10m`, `1h` or `30d`";
+const TRUST_DOMAIN: &str = "a trust domain such as `shop.example`: `a-z`, `0-9`, `-`, `_` and `.`";
 const SIZE: &str = "a size such as `512B`, `16KiB`, `1MiB` or `2GiB`";
 const RATE: &str = "a rate such as `50/s`, `3/min`, `1000/h` or `5/10s`";
 const NAME: &str = "a name: `a-z`, `0-9`, `-`, `_` and `.`, a letter first, at most 63";
@@ -98,7 +99,7 @@ read_parsed! {
     IpNet, parse_network, NETWORK, { "type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$" };
     Endpoint, parse_endpoint, ENDPOINT, { "type": "string", "pattern": "^(unix:/.+|.+:[0-9]{1,5})$" };
     Digest, Digest::parse, HEX, { "type": "string", "pattern": "^[0-9a-f]{64}$" };
-    TrustDomain, |t| TrustDomain::parse(t).ok(), TrustDomain::WANTED,
+    TrustDomain, |t| TrustDomain::parse(t).ok(), TRUST_DOMAIN,
         { "type": "string", "pattern": "^[a-z0-9._-]{1,255}$" };
     Host, |t| Host::parse(t).ok(), Host::WANTED, { "type": "string", "pattern": "^[a-z0-9._:\\[\\]-]+$" };
     Origin, |t| Origin::parse(t).ok(), Origin::WANTED, { "type": "string", "pattern": "^https?://[^/]+$" };

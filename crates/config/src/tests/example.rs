@@ -1,5 +1,7 @@
 //! The example: loads, fits the schema, crosses, and has stable digests.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use portcullis_core::Millis;
 
 use super::*;
@@ -99,6 +101,33 @@ fn c13_a_plan_crosses_with_its_secrets_and_shows_none_otherwise() {
     assert!(serde_json::to_string(&plan).is_ok_and(|j| !j.contains(CANARY)), "the mode ends with the call");
 }
 
+/// SS028-11.1.11: what opens the keys of the authority must not be where strangers' bytes are parsed.
+#[test]
+fn f3_the_secret_of_the_authority_crosses_to_no_data_plane() {
+    let with = |seal: &str| shop_changed("alerts:", &format!("ca: {{ seal: {seal} }}\nalerts:"));
+    for seal in ["{ credential: ca-seal }", "{ file: ca/seal.key }"] {
+        let plan = with(seal);
+        let ca = plan.ca.as_ref().expect("an authority");
+        assert!(ca.seal.expose().starts_with(CANARY.as_bytes()));
+        let text = String::from_utf8(crossing::pack(&plan).expect("packs").expose().clone()).expect("JSON");
+        let encoded = STANDARD.encode(ca.seal.expose());
+        assert!(
+            !text.contains(&encoded)
+                && !text.contains(&ca.seal.digest().to_string())
+                && !text.contains("seal")
+        );
+        let opened = crossing::open(text.as_bytes()).expect("opens");
+        assert_eq!((opened.ca.as_ref(), opened.hash()), (None, plan.hash()));
+    }
+}
+
+/// Random bytes are no PEM: the secret of the record was taken for a private key once.
+#[test]
+fn the_key_of_the_record_is_any_long_secret() {
+    let plan = shop_changed("alerts:", "audit: { key: { file: ca/seal.key } }\nalerts:");
+    assert!(plan.audit.key.is_some_and(|key| key.expose().len() > 32));
+}
+
 #[test]
 fn c13_a_crossing_with_a_missing_or_changed_secret_does_not_open() {
     let plan = shop();
@@ -158,6 +187,7 @@ fn what_cannot_be_reloaded_is_an_error() {
         ("  limits: { body: 256KiB }", "  timeouts: { drain: 5m }", "gateway.timeouts.drain: "),
         ("environment: production", "environment: production\nstdout_log: off", "stdout_log: "),
         ("environment: production", "environment: production\naudit: { sync: each }", "audit: "),
+        ("environment: production", "environment: production\nca: { seal: { credential: ca-seal } }", "ca: "),
     ];
     for (from, to, key) in table {
         let told = not_reloadable("portcullis.yaml", &old, &shop_changed(from, to)).to_string();

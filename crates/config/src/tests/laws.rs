@@ -59,6 +59,10 @@ fn a_setting_that_breaks_a_clause_does_not_load() {
         ("key: { file: tls/edge.key }", "key: { file: tls/open.key }", "SS028-11.2.10c"),
         ("hash_key: { credential: api-hash-key }", "hash_key: abcdefgh", "SS028-11.2.10c"),
         ("sensitivity: medium", "sensitivity: high", "MS-SS-1.1"),
+        ("alerts:", "ca: { seal: abcdefgh }\nalerts:", "SS028-11.2.10c"),
+        ("alerts:", "ca: { seal: { file: ca/short.key } }\nalerts:", "SS028-11.2.10c"),
+        ("alerts:", "audit: { key: { file: ca/short.key } }\nalerts:", "SS028-11.2.10c"),
+        ("alerts:", "ca: { seal: { file: /var/lib/portcullis/seal.key } }\nalerts:", "SS028-11.1.9c"),
     ];
     for (from, to, clause) in table {
         let told = told(from, to);

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use portcullis_config::plan::TrustDomain;
+use portcullis_config::plan::DEMO_TRUST_DOMAIN;
 
 use portcullis_core::{Name, NameFault, UnixMillis};
 use time::OffsetDateTime;
@@ -92,7 +92,7 @@ enum Readable {
 
 impl Shop {
     /// The trust domain of `portcullis demo`.
-    pub(crate) const DEMO: &'static str = TrustDomain::DEMO;
+    pub(crate) const DEMO: &'static str = DEMO_TRUST_DOMAIN;
 
     /// Writes everything.
     pub(crate) fn write(&self) -> Result<(), ShopError> {

@@ -22,27 +22,36 @@ pub struct SpiffeId {
 }
 
 /// Why a text is not a SPIFFE id or a trust domain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpiffeFault {
     /// Longer than [`SpiffeId::LONGEST`], or [`TrustDomain::LONGEST`].
-    #[error("longer than the SPIFFE standard permits")]
     TooLong,
     /// Another scheme, or another spelling of it.
-    #[error("must begin with `spiffe://`")]
     Scheme,
     /// The trust domain is empty or has other bytes than the standard permits.
-    #[error("a trust domain has only `a-z`, `0-9`, `.`, `-` and `_`")]
     TrustDomain,
     /// A path segment is empty, `.` or `..`, or the path ends in `/`.
-    #[error("a path has no empty, `.` or `..` segment and no `/` at its end")]
     Segment,
     /// A path byte that the standard does not permit: escapes, queries and fragments among them.
-    #[error("a path has only letters, digits, `.`, `-`, `_` and `/`")]
     PathByte,
     /// A workload's id has a path; without one it names the trust domain itself.
-    #[error("names a trust domain and no workload")]
     NoPath,
 }
+
+impl fmt::Display for SpiffeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "longer than the SPIFFE standard permits",
+            Self::Scheme => "must begin with `spiffe://`",
+            Self::TrustDomain => "a trust domain has only `a-z`, `0-9`, `.`, `-` and `_`",
+            Self::Segment => "a path has no empty, `.` or `..` segment and no `/` at its end",
+            Self::PathByte => "a path has only letters, digits, `.`, `-`, `_` and `/`",
+            Self::NoPath => "names a trust domain and no workload",
+        })
+    }
+}
+
+impl std::error::Error for SpiffeFault {}
 
 const SCHEME: &str = "spiffe://";
 
