@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use portcullis_telemetry::Chain;
 
-use crate::commands::{Outcome, api_key, audit, check, explain, import, init, policy, schema, up};
+use crate::commands::{Outcome, api_key, audit, ca, check, explain, import, init, policy, schema, up};
 use crate::screen::Screen;
 
 #[global_allocator]
@@ -41,6 +41,7 @@ enum Command {
     Import(import::Import),
     Audit(audit::Audit),
     ApiKey(api_key::ApiKey),
+    Ca(ca::Ca),
     #[command(hide = true)]
     Control(roles::Control),
     #[command(hide = true)]
@@ -62,6 +63,7 @@ impl Command {
             Self::Import(command) => command.run(screen),
             Self::Audit(command) => command.run(screen),
             Self::ApiKey(command) => command.run(screen),
+            Self::Ca(command) => command.run(screen),
             Self::Control(role) => role.run(),
             Self::Edge(role) => role.run(),
             Self::DemoService(role) => role.run(),

@@ -3,6 +3,7 @@
 pub(crate) mod api_key;
 pub(crate) mod ask;
 pub(crate) mod audit;
+pub(crate) mod ca;
 mod certificates;
 pub(crate) mod check;
 pub(crate) mod explain;

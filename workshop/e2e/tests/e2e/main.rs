@@ -14,6 +14,7 @@
 mod administration;
 mod answers;
 mod ask;
+mod authority;
 mod channel;
 mod clients;
 mod exhaustion;

@@ -26,6 +26,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("portcullis-core", 0, May::Only(&[])),
     room("portcullis-config", 0, May::Only(&["portcullis-core"])),
     // floor 1: engines, pure: no socket, file, thread or clock of their own
+    room("portcullis-ca", 1, ENGINE),
     room("portcullis-contract", 1, ENGINE),
     room("portcullis-evidence", 1, ENGINE),
     room("portcullis-identity", 1, ENGINE),
@@ -40,6 +41,8 @@ pub(crate) const ROOMS: &[Room] = &[
     // floor 3: services
     room("portcullis-control", 3, May::Below),
     room("portcullis-dataplane", 3, May::Below),
+    // SECURITY: what holds the keys knows no parser of strangers' bytes: no HTTP, no TLS, no configuration.
+    room("portcullis-keyholder", 3, May::Only(&["portcullis-ca", "portcullis-core"])),
     // floor 4: doors
     room("portcullis", 4, May::Below),
     room("portcullis-proxy", 4, May::Below),
@@ -84,7 +87,7 @@ pub(crate) const OWNED: &[Owned] = &[
     owned("rustls-webpki", NET),
     owned("tokio-rustls", NET),
     owned("jsonschema", &["portcullis-contract"]),
-    owned("rcgen", &["portcullis", "portcullis-testkit", "portcullis-bench"]),
+    owned("rcgen", &["portcullis", "portcullis-ca", "portcullis-testkit", "portcullis-bench"]),
     owned("serde-saphyr", &["portcullis-config", "portcullis-policy", "portcullis-contract"]),
     owned("libmimalloc-sys", &["portcullis-allocator"]),
     owned("mimalloc", &["portcullis-allocator"]),
