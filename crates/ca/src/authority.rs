@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: an [`Authority`] exists only where certificate and key belong together, and the certificate may sign
 //! certificates of its trust domain.
+//! INVARIANT: a root certifies authorities and no workload; an authority below it certifies workloads and no authority.
+//! INVARIANT: no signature is used that does not verify.
 //! INVARIANT: [`Authority::issue`] is all or nothing: what comes out was compared with its template, and its signature
 //! verified.
 //!
@@ -25,7 +27,7 @@ use crate::key::{CaKey, PublicKey, SignFault, Signing};
 use crate::rotation::Level;
 use crate::svid::{Serial, Svid};
 use crate::validity::Validity;
-use certificate::{Facts, params};
+use certificate::{Decided, Facts};
 
 /// A certificate that may sign, and its key.
 pub struct Authority {
@@ -56,7 +58,7 @@ pub enum AuthorityFault {
     /// The key is another one's.
     #[error("the authority's certificate is for another key")]
     OtherKey,
-    /// It names another trust domain.
+    /// It names another trust domain, or none.
     #[error("the authority's certificate is for another trust domain than `{0}`")]
     OtherDomain(TrustDomain),
     /// The key did not sign.
@@ -70,6 +72,9 @@ pub enum AuthorityFault {
 /// Why a certificate was not issued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssueFault {
+    /// A root is not for that.
+    #[error("a root certifies no workload")]
+    Root,
     /// The name belongs to another environment.
     #[error("`{id}` is not of trust domain `{domain}`")]
     OtherDomain {
@@ -111,9 +116,11 @@ impl Authority {
         serial: Serial,
         validity: Validity,
     ) -> Result<Self, AuthorityFault> {
-        let params = params(Level::Root, domain, serial, validity).ok_or(AuthorityFault::Unwritable)?;
+        let decided = Decided { level: Level::Root, domain, serial, validity };
+        let params = decided.params().ok_or(AuthorityFault::Unwritable)?;
         let made = params.self_signed(&plain(&*key)).map_err(|_| SignFault)?;
-        Self::open(made.der().clone(), Vec::new(), key, domain)
+        let facts = decided.is_said_by(made.der(), key.public(), None)?;
+        Ok(Self { certificate: made.der().clone(), above: Vec::new(), domain: domain.clone(), facts, key })
     }
 
     /// Certifies the key of an authority below this one.
@@ -126,14 +133,18 @@ impl Authority {
         serial: Serial,
         validity: Validity,
     ) -> Result<CertificateDer<'static>, AuthorityFault> {
+        if self.facts.level != Level::Root {
+            return Err(AuthorityFault::Unfit("is not that of a root, which alone certifies authorities"));
+        }
         if !self.facts.validity.holds(&validity) {
             return Err(AuthorityFault::Unfit("would not lie within its issuer's validity"));
         }
-        let params = params(Level::Workloads, &self.domain, serial, validity);
-        let params = params.ok_or(AuthorityFault::Unwritable)?;
+        let decided = Decided { level: Level::Workloads, domain: &self.domain, serial, validity };
+        let params = decided.params().ok_or(AuthorityFault::Unwritable)?;
         let issuer = Issuer::from_ca_cert_der(&self.certificate, plain(&*self.key));
         let issuer = issuer.map_err(|_| AuthorityFault::Unwritable)?;
         let made = params.signed_by(key, &issuer).map_err(|_| SignFault)?;
+        decided.is_said_by(made.der(), key, Some(&self.facts.subject))?;
         Ok(made.der().clone())
     }
 
@@ -149,7 +160,7 @@ impl Authority {
     ) -> Result<Self, AuthorityFault> {
         let facts = Facts::read(&certificate, key.public(), domain)?;
         // A root is in every bundle already; another has to come along.
-        let itself = (!facts.is_root).then(|| certificate.clone());
+        let itself = (facts.level == Level::Workloads).then(|| certificate.clone());
         let above = itself.into_iter().chain(above).collect();
         Ok(Self { certificate, above, domain: domain.clone(), facts, key })
     }
@@ -159,6 +170,9 @@ impl Authority {
     /// # Errors
     /// See [`IssueFault`]; then nothing was signed, or what was signed is gone.
     pub fn issue(&self, decided: &Svid) -> Result<Issued, IssueFault> {
+        if self.facts.level != Level::Workloads {
+            return Err(IssueFault::Root);
+        }
         if !self.domain.holds(&decided.id) {
             let (id, domain) = (decided.id.clone(), self.domain.clone());
             return Err(IssueFault::OtherDomain { id, domain });
@@ -205,7 +219,9 @@ impl Authority {
     }
 }
 
-/// For certificates of authorities: they are read back when they are opened.
+/// For certificates of authorities, which are compared when they are made.
 fn plain(key: &dyn CaKey) -> Signing<'_, impl Fn(&[u8]) -> Option<Vec<u8>>> {
-    Signing { public: key.public(), sign: |built: &[u8]| key.sign(built).ok() }
+    let sign =
+        |built: &[u8]| key.sign(built).ok().filter(|signature| key.public().verifies(built, signature));
+    Signing { public: key.public(), sign }
 }

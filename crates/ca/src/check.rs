@@ -1,25 +1,17 @@
 //! Reads back what was built, and compares it with what was decided, before a key signs it.
 //!
-//! INVARIANT: a certificate that passes has exactly the fields of its template and no others: serial, issuer, times,
-//! (empty) subject, key, and six extensions, each once, each with the bytes that are written here.
+//! INVARIANT: a certificate that passes is, byte for byte, the one that is written here from the same decision: serial,
+//! issuer, times, (empty) subject, key, six extensions, and nothing else.
 //!
 //! Not here: how it is built. That is another library on purpose.
 //!
-//! Sources: RFC 5280 §4.1, §4.2; SPIFFE X509-SVID §4; threat D5.
+//! Sources: RFC 5280 §4.1, §4.2; SPIFFE X509-SVID §4; X.690 §11.7, §11.8 (times); threat D5.
 
 use portcullis_core::UnixMillis;
-use x509_parser::certificate::TbsCertificate;
-use x509_parser::extensions::X509Extension;
-use x509_parser::oid_registry::{
-    OID_SIG_ECDSA_WITH_SHA256, OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_BASIC_CONSTRAINTS,
-    OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME,
-    OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, Oid,
-};
-use x509_parser::prelude::FromDer as _;
-use x509_parser::x509::{AlgorithmIdentifier, X509Version};
+use time::OffsetDateTime;
 
 use crate::der::{element, sequence};
-use crate::svid::Svid;
+use crate::svid::{Svid, last_second};
 
 /// What is not as it was decided. It says that our own code or library is wrong, never that a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,95 +28,103 @@ pub(crate) struct IssuerNames<'i> {
 }
 
 /// Compares the part of a certificate that is signed.
-pub(crate) fn check(der: &[u8], decided: &Svid, issuer: IssuerNames<'_>) -> Result<(), Mismatch> {
-    let (rest, built) = TbsCertificate::from_der(der).map_err(|_| Mismatch("it is not a certificate"))?;
-    let (from, until) = (&built.validity.not_before, &built.validity.not_after);
-    let is = |moment: &x509_parser::time::ASN1Time, wanted: UnixMillis| {
-        u64::try_from(moment.timestamp()).is_ok_and(|seconds| UnixMillis::from_seconds(seconds) == wanted)
-    };
-    let table = [
-        (rest.is_empty(), "something follows it"),
-        (built.version == X509Version::V3, "version"),
-        (built.raw_serial() == decided.serial.as_bytes(), "serial number"),
-        (is_ecdsa_with_sha256(&built.signature), "signature algorithm"),
-        (built.issuer.as_raw() == issuer.subject, "issuer"),
-        (is(from, decided.validity.from), "beginning"),
-        (is(until, decided.validity.until), "end"),
-        (built.subject.as_raw() == sequence(&[]), "subject"),
-        (built.subject_pki.raw == decided.key.spki(), "key"),
-        (built.issuer_uid.is_none() && built.subject_uid.is_none(), "unique identifiers"),
-    ];
-    match table.iter().find(|(holds, _)| !holds) {
-        Some((_, what)) => Err(Mismatch(what)),
-        None => check_extensions(built.extensions(), decided, issuer),
+pub(crate) fn check(built: &[u8], decided: &Svid, issuer: IssuerNames<'_>) -> Result<(), Mismatch> {
+    let pieces = pieces(decided, issuer).ok_or(Mismatch("times"))?;
+    let whole: Vec<u8> = pieces.iter().flat_map(|(piece, _)| piece.iter().copied()).collect();
+    if built == element(0x30, &whole) {
+        return Ok(());
     }
+    Err(Mismatch(first_difference(built, &pieces)))
 }
 
-fn is_ecdsa_with_sha256(algorithm: &AlgorithmIdentifier<'_>) -> bool {
-    algorithm.algorithm == OID_SIG_ECDSA_WITH_SHA256 && algorithm.parameters.is_none()
-}
-
-/// An extension as it must be.
-struct Wanted {
-    oid: Oid<'static>,
-    critical: bool,
-    value: Vec<u8>,
-    what: &'static str,
-}
-
-fn check_extensions(
-    built: &[X509Extension<'_>],
-    decided: &Svid,
-    issuer: IssuerNames<'_>,
-) -> Result<(), Mismatch> {
-    let wanted = wanted(decided, issuer);
-    if built.len() != wanted.len() {
-        return Err(Mismatch("number of extensions"));
-    }
-    // As many as are wanted, and each wanted one is there: so each is there once.
-    for Wanted { oid, critical, value, what } in wanted {
-        let found = built.iter().find(|extension| extension.oid == oid).ok_or(Mismatch(what))?;
-        if found.critical != critical || found.value != value {
-            return Err(Mismatch(what));
+/// For people: the name of the first piece that is not there. What is compared is the whole.
+fn first_difference(built: &[u8], pieces: &[(Vec<u8>, &'static str)]) -> &'static str {
+    // A head of 2 to 4 bytes stands before the pieces, and says how long they are together.
+    let bodies = (2..=4).filter_map(|head| built.get(head..));
+    let misses = bodies.map(|mut rest| {
+        let mut found = 0_usize;
+        for (piece, what) in pieces {
+            match rest.strip_prefix(piece.as_slice()) {
+                Some(after) => (rest, found) = (after, found.saturating_add(1)),
+                None => return (found, *what),
+            }
         }
-    }
-    Ok(())
+        (found, "length")
+    });
+    misses.max_by_key(|(found, _)| *found).map_or("length", |(_, what)| what)
 }
 
-fn wanted(decided: &Svid, issuer: IssuerNames<'_>) -> [Wanted; 6] {
+/// A certificate, piece by piece, each with the name by which a difference is told.
+fn pieces(decided: &Svid, issuer: IssuerNames<'_>) -> Option<Vec<(Vec<u8>, &'static str)>> {
+    /// ecdsa-with-SHA256: 1.2.840.10045.4.3.2.
+    const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+    let validity = decided.validity;
+    let times = [moment(validity.from)?, moment(last_second(validity))?];
+    let extensions = extensions(decided, issuer);
+    let bodies: Vec<u8> = extensions.iter().flat_map(|(extension, _)| extension.iter().copied()).collect();
+    let listed = element(0xa3, &element(0x30, &bodies));
+    let head = listed.len().checked_sub(bodies.len()).and_then(|head| listed.get(..head))?.to_vec();
+    let mut pieces = vec![
+        // Version 3.
+        (element(0xa0, &element(0x02, &[2])), "version"),
+        (element(0x02, decided.serial.as_bytes()), "serial number"),
+        (sequence(&[element(0x06, ECDSA_SHA256)]), "signature algorithm"),
+        (issuer.subject.to_vec(), "issuer"),
+        (sequence(&times), "times"),
+        (sequence(&[]), "subject"),
+        (decided.key.spki(), "key"),
+        (head, "length of extensions"),
+    ];
+    pieces.extend(extensions);
+    Some(pieces)
+}
+
+/// UTCTime until 2049, GeneralizedTime from then on (RFC 5280 §4.1.2.5).
+fn moment(at: UnixMillis) -> Option<Vec<u8>> {
+    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(at.seconds()).ok()?).ok()?;
+    let (year, month, day) = at.to_calendar_date();
+    let (hour, minute, second) = at.to_hms();
+    let rest = format!("{:02}{day:02}{hour:02}{minute:02}{second:02}Z", u8::from(month));
+    Some(match year {
+        1950..2050 => element(0x17, format!("{:02}{rest}", year % 100).as_bytes()),
+        _ => element(0x18, format!("{year:04}{rest}").as_bytes()),
+    })
+}
+
+/// Whether a reader that does not know an extension must refuse the certificate.
+#[derive(Clone, Copy)]
+enum Critical {
+    Yes,
+    No,
+}
+
+/// An extension whose id is 2.5.29.`arc`.
+fn extension(arc: u8, critical: Critical, value: &[u8]) -> Vec<u8> {
+    let id = element(0x06, &[0x55, 0x1d, arc]);
+    let value = element(0x04, value);
+    match critical {
+        Critical::Yes => sequence(&[id, element(0x01, &[0xff]), value]),
+        Critical::No => sequence(&[id, value]),
+    }
+}
+
+fn extensions(decided: &Svid, issuer: IssuerNames<'_>) -> [(Vec<u8>, &'static str); 6] {
     /// id-kp-serverAuth and id-kp-clientAuth: 1.3.6.1.5.5.7.3.1 and .2.
     const SERVER: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
     const CLIENT: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
-    let wanted = |oid, critical, value, what| Wanted { oid, critical, value, what };
+    use Critical::{No, Yes};
+    let name = sequence(&[element(0x86, decided.id.as_str().as_bytes())]);
+    let purposes = sequence(&[element(0x06, SERVER), element(0x06, CLIENT)]);
+    let issuer_key = sequence(&[element(0x80, issuer.key_id)]);
     [
-        wanted(
-            OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
-            false,
-            sequence(&[element(0x80, issuer.key_id)]),
-            "authority key identifier",
-        ),
-        wanted(
-            OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
-            false,
-            element(0x04, &decided.key.identifier()),
-            "subject key identifier",
-        ),
+        (extension(35, No, &issuer_key), "authority key identifier"),
         // Critical, since the subject is empty.
-        wanted(
-            OID_X509_EXT_SUBJECT_ALT_NAME,
-            true,
-            sequence(&[element(0x86, decided.id.as_str().as_bytes())]),
-            "name",
-        ),
+        (extension(17, Yes, &name), "name"),
         // Digital signature alone: the first bit, seven unused.
-        wanted(OID_X509_EXT_KEY_USAGE, true, element(0x03, &[7, 0x80]), "key usage"),
-        wanted(
-            OID_X509_EXT_EXTENDED_KEY_USAGE,
-            false,
-            sequence(&[element(0x06, SERVER), element(0x06, CLIENT)]),
-            "extended key usage",
-        ),
+        (extension(15, Yes, &element(0x03, &[7, 0x80])), "key usage"),
+        (extension(37, No, &purposes), "extended key usage"),
+        (extension(14, No, &element(0x04, &decided.key.identifier())), "subject key identifier"),
         // No authority: the default, so nothing is written.
-        wanted(OID_X509_EXT_BASIC_CONSTRAINTS, true, sequence(&[]), "basic constraints"),
+        (extension(19, Yes, &sequence(&[])), "basic constraints"),
     ]
 }

@@ -18,6 +18,7 @@ mod authority;
 mod bundle;
 mod check;
 mod der;
+pub mod fuzzing;
 mod key;
 mod request;
 mod rotation;

@@ -2,14 +2,14 @@
 //!
 //! INVARIANT: whoever sent it holds the private key (the request is signed by it).
 //! INVARIANT: a request that asks for a name other than the attested one, or to be an authority, is refused, not cut down
-//! to what is permitted: it says what its sender is after (D5).
+//! to what is permitted: it says what its sender is after (D5). Its subject is not looked at.
 //!
 //! Sources: RFC 2986; SPIFFE X509-SVID §4; threats D5, E12 (sizes); Consul CVE-2022-40716 (more than one URI name).
 
 use portcullis_core::{SpiffeFault, SpiffeId};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::oid_registry::OID_SIG_ECDSA_WITH_SHA256;
+use x509_parser::oid_registry::{OID_PKCS9_EXTENSION_REQUEST, OID_SIG_ECDSA_WITH_SHA256};
 use x509_parser::prelude::FromDer as _;
 
 use crate::key::{KeyFault, PublicKey};
@@ -59,13 +59,7 @@ impl Request {
     /// # Errors
     /// See [`RequestFault`].
     pub fn read(der: &[u8]) -> Result<Self, RequestFault> {
-        if der.len() > LARGEST {
-            return Err(RequestFault::TooLong);
-        }
-        let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| RequestFault::Malformed)?;
-        if !rest.is_empty() {
-            return Err(RequestFault::Malformed);
-        }
+        let request = parse(der)?;
         let info = &request.certification_request_info;
         let key = PublicKey::from_spki(info.subject_pki.raw).map_err(RequestFault::Key)?;
         let is_ecdsa = request.signature_algorithm.algorithm == OID_SIG_ECDSA_WITH_SHA256;
@@ -87,8 +81,22 @@ impl Request {
     }
 }
 
+pub(crate) fn parse(der: &[u8]) -> Result<X509CertificationRequest<'_>, RequestFault> {
+    if der.len() > LARGEST {
+        return Err(RequestFault::TooLong);
+    }
+    let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| RequestFault::Malformed)?;
+    if rest.is_empty() { Ok(request) } else { Err(RequestFault::Malformed) }
+}
+
 /// The one name that is asked for, if any.
-fn asked(request: &X509CertificationRequest<'_>) -> Result<Option<SpiffeId>, RequestFault> {
+pub(crate) fn asked(request: &X509CertificationRequest<'_>) -> Result<Option<SpiffeId>, RequestFault> {
+    let lists = request.certification_request_info.iter_attributes();
+    let lists = lists.filter(|attribute| attribute.oid == OID_PKCS9_EXTENSION_REQUEST);
+    // SECURITY: of several lists only the first would be read below.
+    if lists.count() > 1 {
+        return Err(RequestFault::Malformed);
+    }
     let mut names = Vec::new();
     for extension in request.requested_extensions().into_iter().flatten() {
         match extension {
@@ -143,6 +151,17 @@ mod tests {
         }
         let request = of(&params(&[orders])).expect("a request");
         assert_eq!(request.key_for(&id("payments")), Err(RequestFault::OtherName));
+    }
+
+    #[test]
+    fn requests_of_openssl_are_read_alike() {
+        let read = |der: &[u8]| Request::read(der);
+        let one = read(include_bytes!("../../../workshop/vectors/corpus/ca/request/one-name.der"));
+        assert!(one.expect("a request").key_for(&id("orders")).is_ok());
+        let more = read(include_bytes!("../../../workshop/vectors/corpus/ca/request/too-much.der"));
+        assert_eq!(more, Err(RequestFault::Authority));
+        let other = read(include_bytes!("../../../workshop/vectors/corpus/ca/request/other-key.der"));
+        assert_eq!(other, Err(RequestFault::Key(KeyFault::Kind)));
     }
 
     #[test]

@@ -151,9 +151,7 @@ impl Rotation {
         if let Some(member) = self.prepared(level) {
             return Err(RotationFault::Prepared(member.serial));
         }
-        if let Some(root) = issuer.filter(|root| self.active(Level::Root).is_none_or(|r| r.serial != *root)) {
-            return Err(RotationFault::RootNotActive(root));
-        }
+        self.root_is_active(issuer)?;
         if self.members.len() >= Self::MOST {
             return Err(RotationFault::TooMany);
         }
@@ -177,7 +175,8 @@ impl Rotation {
         now: UnixMillis,
     ) -> Result<Activated, RotationFault> {
         let member = self.prepared(level).ok_or(RotationFault::NonePrepared)?;
-        let (serial, validity) = (member.serial, member.validity);
+        let (serial, validity, issuer) = (member.serial, member.validity, member.issuer);
+        self.root_is_active(issuer)?;
         if now < validity.from || validity.until <= now {
             return Err(RotationFault::NotValid(serial));
         }
@@ -193,6 +192,15 @@ impl Rotation {
             };
         }
         Ok(Activated { serial, without })
+    }
+
+    /// An authority below a root that has retired would keep that root in every bundle.
+    fn root_is_active(&self, issuer: Option<Serial>) -> Result<(), RotationFault> {
+        let active = self.active(Level::Root).map(|root| root.serial);
+        match issuer.filter(|root| active != Some(*root)) {
+            Some(root) => Err(RotationFault::RootNotActive(root)),
+            None => Ok(()),
+        }
     }
 
     /// Live agents that do not know the prepared root. What stands below a root comes along with each certificate, so
@@ -270,11 +278,11 @@ impl Rotation {
     }
 }
 
-/// When the last certificate that it signed has ended. What a root signed is a member itself, and is waited for as one.
+/// When the last certificate that it signed has ended, by clocks that are behind too. What a root signed is a member itself, and is waited for as one.
 fn last_shown(member: &Member, now: UnixMillis) -> UnixMillis {
     match member.level {
         Level::Root => now,
-        Level::Workloads => now.plus(Validity::WORKLOAD).min(member.validity.until),
+        Level::Workloads => now.plus(Validity::WORKLOAD).min(member.validity.until).plus(Validity::SKEW),
     }
 }
 
@@ -349,6 +357,12 @@ mod tests {
 
     #[test]
     fn an_authority_below_a_root_needs_no_acknowledgement_but_an_active_root() {
+        let mut late = begun();
+        late.prepare(serial(3), None, days(5, 2_000)).expect("a second root");
+        late.prepare(serial(4), Some(serial(1)), days(5, 35)).expect("below the first");
+        late.activate(Level::Root, &agents(&[]), Missing::Wait, day(6)).expect("the second signs");
+        let fault = late.activate(Level::Workloads, &agents(&[]), Missing::Wait, day(6));
+        assert_eq!(fault, Err(RotationFault::RootNotActive(serial(1))));
         let mut rotation = begun();
         let fault = rotation.prepare(serial(4), Some(serial(9)), days(5, 35));
         assert_eq!(fault, Err(RotationFault::RootNotActive(serial(9))));
@@ -367,9 +381,13 @@ mod tests {
         rotation.prepare(serial(4), Some(serial(3)), days(7, 37)).expect("below the new root");
         rotation.activate(Level::Workloads, &agents(&[]), Missing::Wait, day(7)).expect("active");
         let hour = Duration::from_secs(3_600);
-        assert_eq!(rotation.sweep(day(7).plus(hour / 2)), [], "what it signed lives for an hour");
-        assert_eq!(rotation.sweep(day(7).plus(hour)), [serial(2)]);
-        assert_eq!(rotation.sweep(day(7).plus(hour)), [serial(1)], "then the root");
+        assert_eq!(
+            rotation.sweep(day(7).plus(hour)),
+            [],
+            "what it signed lives for an hour, and clocks differ"
+        );
+        assert_eq!(rotation.sweep(day(7).plus(hour + Validity::SKEW)), [serial(2)]);
+        assert_eq!(rotation.sweep(day(7).plus(hour + Validity::SKEW)), [serial(1)], "then the root");
         assert_eq!((rotation.bundle(), rotation.members().len()), (BundleNumber(3), 2));
     }
 
@@ -438,7 +456,12 @@ mod tests {
                         let root = rotation.active(Level::Root).map(|root| root.serial);
                         _ = root.map(|root| rotation.prepare(serial(next), Some(root), validity));
                     }
-                    Step::Activate(level) => _ = rotation.activate(level, &known, Missing::Wait, now),
+                    Step::Activate(level) => {
+                        let done = rotation.activate(level, &known, Missing::Wait, now).is_ok();
+                        let above = rotation.active(Level::Workloads).and_then(|signs| signs.issuer);
+                        let root = rotation.active(Level::Root).map(|root| root.serial);
+                        prop_assert!(!done || level == Level::Root || above == root);
+                    }
                     Step::Acknowledge => {
                         known = agents(&[("node", rotation.bundle().0)]);
                         let roots = rotation.members().iter().filter(|m| m.level == Level::Root);

@@ -1,9 +1,10 @@
-//! Private keys at rest: sealed with a secret that is kept somewhere else.
+//! What is at rest: sealed with a secret that is kept somewhere else.
 //!
-//! INVARIANT: what is sealed for one authority cannot be opened as another's: its number is bound to it.
-//! INVARIANT: a changed byte, another secret or another number opens nothing.
+//! INVARIANT: what is sealed as one thing cannot be opened as another: its title is bound to it.
+//! INVARIANT: a changed byte, another secret or another title opens nothing.
 //!
-//! Not here: where the secret is. Beside what it seals it protects against nobody who can read both.
+//! Not here: where the secret is (beside what it seals it protects against nobody who can read both), and whether what
+//! opens is the newest that was sealed.
 //!
 //! Sources: RFC 5869 (HKDF); NIST SP 800-38D (GCM); SS028-11.1.9c, 11.2.10c.
 
@@ -11,19 +12,17 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf;
 use portcullis_core::Sensitive;
 
-use crate::svid::Serial;
-
-/// Begins each sealed key: what it is, and how it is sealed.
-const MAGIC: &[u8; 8] = b"PCKEY\x01\r\n";
+/// Begins all that is sealed: what it is, and how it was done.
+const MAGIC: &[u8; 8] = b"PCSEAL\x01\n";
 /// The shortest secret, in bytes.
 const SHORTEST: usize = 32;
 
-/// Seals and opens private keys.
+/// Seals and opens.
 pub struct Sealer {
     key: RandomizedNonceKey,
 }
 
-/// Why a key cannot be sealed or opened.
+/// Why something cannot be sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealFault {
     /// Too little of a secret.
@@ -32,7 +31,7 @@ pub enum SealFault {
     )]
     Weak,
     /// Not something that was sealed here.
-    #[error("this is not a sealed key")]
+    #[error("this is not something that was sealed here")]
     NotSealed,
     /// Another secret, another authority's, or changed.
     #[error(
@@ -40,7 +39,7 @@ pub enum SealFault {
     )]
     Closed,
     /// The library failed.
-    #[error("the key cannot be sealed")]
+    #[error("it cannot be sealed")]
     Broken,
 }
 
@@ -64,67 +63,59 @@ impl Sealer {
         Ok(Self { key })
     }
 
-    /// Seals the private key of an authority.
+    /// Seals what has this title.
     ///
     /// # Errors
     /// No randomness.
-    pub fn seal(&self, serial: Serial, private: &Sensitive<Vec<u8>>) -> Result<Vec<u8>, SealFault> {
+    pub fn seal(&self, title: &str, private: &Sensitive<Vec<u8>>) -> Result<Vec<u8>, SealFault> {
         // Room for the tag from the start: growing would leave the key behind in memory that was given back.
         let mut sealed = Vec::with_capacity(private.expose().len() + AES_256_GCM.tag_len());
         sealed.extend_from_slice(private.expose());
-        let nonce = self.key.seal_in_place_append_tag(bound_to(serial), &mut sealed);
+        let nonce = self.key.seal_in_place_append_tag(Aad::from(title), &mut sealed);
         let nonce = nonce.map_err(|_| SealFault::Broken)?;
         Ok([&MAGIC[..], nonce.as_ref(), &sealed].concat())
     }
 
-    /// Opens the private key of an authority.
+    /// Opens what was sealed under this title.
     ///
     /// # Errors
-    /// It is not that authority's, was sealed with another secret, or was changed.
-    pub fn open(&self, serial: Serial, sealed: &[u8]) -> Result<Sensitive<Vec<u8>>, SealFault> {
+    /// It has another title, was sealed with another secret, or was changed.
+    pub fn open(&self, title: &str, sealed: &[u8]) -> Result<Sensitive<Vec<u8>>, SealFault> {
         let rest = sealed.strip_prefix(MAGIC).ok_or(SealFault::NotSealed)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN).ok_or(SealFault::NotSealed)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealFault::NotSealed)?;
         let mut bytes = sealed.to_vec();
-        let opened = self.key.open_in_place(nonce, bound_to(serial), &mut bytes);
+        let opened = self.key.open_in_place(nonce, Aad::from(title), &mut bytes);
         let length = opened.map_err(|_| SealFault::Closed)?.len();
         bytes.truncate(length);
         Ok(Sensitive::new(bytes))
     }
 }
 
-fn bound_to(serial: Serial) -> Aad<[u8; 16]> {
-    Aad::from(*serial.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn serial(number: u8) -> Serial {
-        Serial::from_random([number; 16])
-    }
-
     #[test]
-    fn ss028_11_2_10c_a_sealed_key_opens_only_as_what_it_is() {
+    fn ss028_11_2_10c_what_is_sealed_opens_only_as_what_it_is() {
         let (one, other) =
             (Sealer::new(&[1; 32]).expect("a sealer"), Sealer::new(&[2; 32]).expect("a sealer"));
         let private = Sensitive::new(b"canary-private-key".to_vec());
-        let sealed = one.seal(serial(1), &private).expect("sealed");
+        let sealed = one.seal("one", &private).expect("sealed");
         assert!(!sealed.windows(6).any(|window| window == b"canary"));
-        assert_ne!(sealed, one.seal(serial(1), &private).expect("sealed"), "no nonce twice");
-        assert_eq!(one.open(serial(1), &sealed).expect("opened").expose(), private.expose());
-        assert_eq!(one.open(serial(2), &sealed).err(), Some(SealFault::Closed));
-        assert_eq!(other.open(serial(1), &sealed).err(), Some(SealFault::Closed));
+        assert_ne!(sealed, one.seal("one", &private).expect("sealed"), "no nonce twice");
+        assert_eq!(one.open("one", &sealed).expect("opened").expose(), private.expose());
+        assert_eq!(one.open("other", &sealed).err(), Some(SealFault::Closed));
+        assert_eq!(other.open("one", &sealed).err(), Some(SealFault::Closed));
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             if let Some(byte) = changed.get_mut(at) {
                 *byte ^= 1;
             }
-            assert!(one.open(serial(1), &changed).is_err(), "byte {at}");
+            assert!(one.open("one", &changed).is_err(), "byte {at}");
         }
         for short in 0..sealed.len() {
-            assert!(one.open(serial(1), sealed.get(..short).unwrap_or_default()).is_err(), "{short} bytes");
+            assert!(one.open("one", sealed.get(..short).unwrap_or_default()).is_err(), "{short} bytes");
         }
     }
 

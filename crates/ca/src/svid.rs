@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use portcullis_core::SpiffeId;
+use portcullis_core::{SpiffeId, UnixMillis};
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose,
     SanType,
@@ -102,10 +102,15 @@ impl Svid {
     }
 }
 
-/// First and last second: a certificate is valid through its last one (RFC 5280 §4.1.2.5).
+/// A certificate is valid through the second that it names as its last (RFC 5280 §4.1.2.5).
+pub(crate) fn last_second(validity: Validity) -> UnixMillis {
+    UnixMillis::from_seconds(validity.until.seconds().saturating_sub(1))
+}
+
+/// First and last second.
 pub(crate) fn moments(validity: Validity) -> Option<(OffsetDateTime, OffsetDateTime)> {
-    let moment = |seconds: u64| OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok();
-    Some((moment(validity.from.seconds())?, moment(validity.until.seconds())?))
+    let moment = |at: UnixMillis| OffsetDateTime::from_unix_timestamp(i64::try_from(at.seconds()).ok()?).ok();
+    Some((moment(validity.from)?, moment(last_second(validity))?))
 }
 
 #[cfg(test)]

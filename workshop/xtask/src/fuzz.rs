@@ -14,6 +14,7 @@ use crate::tree;
 
 /// A target, and its kept inputs below `workshop/vectors/corpus`.
 const TARGETS: &[(&str, &str)] = &[
+    ("certificate_request", "ca/request"),
     ("config", "config"),
     ("guard_request", "guard/request"),
     ("guard_response", "guard/response"),

@@ -2,6 +2,8 @@
 //!
 //! Sources: RFC 5280 §4.2.1.2, §4.2.1.3, §4.2.1.9, §4.2.1.10; SPIFFE X509-SVID §3, §4; threat D4.
 
+use std::time::Duration;
+
 use portcullis_core::{TrustDomain, UnixMillis};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, SanType};
 use x509_parser::certificate::X509Certificate;
@@ -15,26 +17,48 @@ use crate::rotation::Level;
 use crate::svid::{Serial, moments};
 use crate::validity::Validity;
 
-/// An authority's certificate, before it exists. `None` for a time that cannot be written.
-pub(super) fn params(
-    level: Level,
-    domain: &TrustDomain,
-    serial: Serial,
-    validity: Validity,
-) -> Option<CertificateParams> {
-    let (title, constraint) = match level {
-        Level::Root => ("root", BasicConstraints::Unconstrained),
-        Level::Workloads => ("workloads", BasicConstraints::Constrained(0)),
-    };
-    let mut params = CertificateParams::default();
-    params.distinguished_name = name(title, serial, domain);
-    params.serial_number = Some(serial.as_bytes().to_vec().into());
-    params.subject_alt_names = vec![SanType::URI(format!("spiffe://{domain}").as_str().try_into().ok()?)];
-    params.is_ca = IsCa::Ca(constraint);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.use_authority_key_identifier_extension = true;
-    (params.not_before, params.not_after) = moments(validity)?;
-    Some(params)
+/// An authority's certificate, before it exists.
+#[derive(Clone, Copy)]
+pub(super) struct Decided<'d> {
+    pub(super) level: Level,
+    pub(super) domain: &'d TrustDomain,
+    pub(super) serial: Serial,
+    pub(super) validity: Validity,
+}
+
+impl Decided<'_> {
+    /// The same, as the library that builds certificates wants it. `None` for a time that cannot be written.
+    pub(super) fn params(&self) -> Option<CertificateParams> {
+        let (title, constraint) = match self.level {
+            Level::Root => ("root", BasicConstraints::Unconstrained),
+            Level::Workloads => ("workloads", BasicConstraints::Constrained(0)),
+        };
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(title, self.serial, self.domain);
+        params.serial_number = Some(self.serial.as_bytes().to_vec().into());
+        let uri = format!("spiffe://{}", self.domain);
+        params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into().ok()?)];
+        params.is_ca = IsCa::Ca(constraint);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = moments(self.validity)?;
+        Some(params)
+    }
+
+    /// Reads a certificate that was made of this, and compares. `issuer` is the subject of what signed it, itself if none.
+    pub(super) fn is_said_by(
+        &self,
+        made: &[u8],
+        key: &PublicKey,
+        issuer: Option<&[u8]>,
+    ) -> Result<Facts, AuthorityFault> {
+        let facts = Facts::read(made, key, self.domain)?;
+        let same = facts.level == self.level
+            && facts.validity == self.validity
+            && facts.serial == self.serial.as_bytes()
+            && facts.issuer == issuer.unwrap_or(&facts.subject);
+        if same { Ok(facts) } else { Err(AuthorityFault::Unwritable) }
+    }
 }
 
 /// With the number, so that two generations of one authority have two names; as long as a common name may be.
@@ -49,11 +73,14 @@ fn name(title: &str, serial: Serial, domain: &TrustDomain) -> DistinguishedName 
 
 /// What is used of an authority's certificate.
 pub(super) struct Facts {
+    pub(super) level: Level,
     pub(super) validity: Validity,
     /// In DER, as what it issues must repeat it.
     pub(super) subject: Vec<u8>,
     pub(super) key_id: Vec<u8>,
-    pub(super) is_root: bool,
+    /// In DER.
+    pub(super) issuer: Vec<u8>,
+    pub(super) serial: Vec<u8>,
 }
 
 impl Facts {
@@ -66,23 +93,25 @@ impl Facts {
         if read.public_key().raw != key.spki() {
             return Err(AuthorityFault::OtherKey);
         }
-        check_purpose(&read)?;
+        let level = level(&read)?;
         check_domain(&read, domain)?;
         Ok(Self {
+            level,
             validity: validity(&read).ok_or(AuthorityFault::Malformed)?,
             subject: read.subject().as_raw().to_vec(),
             key_id: key_id(&read).ok_or(AuthorityFault::Unfit("has no subject key identifier"))?,
-            is_root: read.subject().as_raw() == read.issuer().as_raw(),
+            issuer: read.issuer().as_raw().to_vec(),
+            serial: read.raw_serial().to_vec(),
         })
     }
 }
 
-/// May sign certificates and lists of revoked ones, for names that verifiers can judge.
-fn check_purpose(read: &X509Certificate<'_>) -> Result<(), AuthorityFault> {
+/// Where it stands, if it may sign certificates and lists of revoked ones, for names that verifiers can judge. Below a root
+/// only leaves may follow.
+fn level(read: &X509Certificate<'_>) -> Result<Level, AuthorityFault> {
     let twice = |_| AuthorityFault::Malformed;
-    if !read.basic_constraints().map_err(twice)?.is_some_and(|basic| basic.value.ca) {
-        return Err(AuthorityFault::Unfit("is not that of an authority"));
-    }
+    let basic = read.basic_constraints().map_err(twice)?.filter(|basic| basic.value.ca);
+    let basic = basic.ok_or(AuthorityFault::Unfit("is not that of an authority"))?;
     let usage = read.key_usage().map_err(twice)?;
     if !usage.is_some_and(|usage| usage.value.key_cert_sign() && usage.value.crl_sign()) {
         return Err(AuthorityFault::Unfit("must be for signing certificates and revocation lists"));
@@ -91,16 +120,23 @@ fn check_purpose(read: &X509Certificate<'_>) -> Result<(), AuthorityFault> {
     if read.name_constraints().map_err(twice)?.is_some() {
         return Err(AuthorityFault::Unfit("has name constraints, under which verifiers refuse SPIFFE ids"));
     }
-    Ok(())
+    let is_root = read.subject().as_raw() == read.issuer().as_raw();
+    match (is_root, basic.value.path_len_constraint) {
+        (true, _) => Ok(Level::Root),
+        (false, Some(0)) => Ok(Level::Workloads),
+        (false, _) => Err(AuthorityFault::Unfit("is below a root and may certify authorities")),
+    }
 }
 
-/// If it names a trust domain, then this one (SPIFFE X509-SVID §3).
+/// It names this trust domain and no other (SPIFFE X509-SVID §3).
 fn check_domain(read: &X509Certificate<'_>, domain: &TrustDomain) -> Result<(), AuthorityFault> {
     let names = read.subject_alternative_name().map_err(|_| AuthorityFault::Malformed)?;
     let names = names.map_or(&[][..], |names| &names.value.general_names);
     let own = format!("spiffe://{domain}");
-    let foreign = names.iter().any(|name| matches!(name, GeneralName::URI(uri) if *uri != own));
-    if foreign { Err(AuthorityFault::OtherDomain(domain.clone())) } else { Ok(()) }
+    match names {
+        [GeneralName::URI(uri)] if *uri == own => Ok(()),
+        _ => Err(AuthorityFault::OtherDomain(domain.clone())),
+    }
 }
 
 fn key_id(read: &X509Certificate<'_>) -> Option<Vec<u8>> {
@@ -113,5 +149,9 @@ fn key_id(read: &X509Certificate<'_>) -> Option<Vec<u8>> {
 fn validity(read: &X509Certificate<'_>) -> Option<Validity> {
     let moment = |time: ASN1Time| u64::try_from(time.timestamp()).ok().map(UnixMillis::from_seconds);
     let times = read.validity();
-    Some(Validity { from: moment(times.not_before)?, until: moment(times.not_after)? })
+    // Through its last second.
+    Some(Validity {
+        from: moment(times.not_before)?,
+        until: moment(times.not_after)?.plus(Duration::from_secs(1)),
+    })
 }

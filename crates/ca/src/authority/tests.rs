@@ -71,7 +71,7 @@ fn what_is_issued_stands_before_a_verifier_of_others() {
     let (root, workloads) = authorities();
     let issued = workloads.issue(&orders()).expect("issued");
     assert_eq!(issued.chain.len(), 2, "the root is in the bundle");
-    for (at, good) in [(NOW - 61, false), (NOW - 60, true), (NOW + 3_600, true), (NOW + 3_601, false)] {
+    for (at, good) in [(NOW - 61, false), (NOW - 60, true), (NOW + 3_599, true), (NOW + 3_600, false)] {
         assert_eq!(verify(&root, &issued.chain, at).is_ok(), good, "{at}");
     }
     let (other, _) = authorities();
@@ -100,14 +100,24 @@ fn ss028_11_2_10_nothing_outlives_its_issuer() {
 }
 
 #[test]
-fn an_authority_below_a_root_certifies_no_authority() {
+fn each_level_certifies_what_is_below_it_and_nothing_else() {
     let (root, workloads) = authorities();
+    assert_eq!(root.issue(&orders()).err(), Some(IssueFault::Root));
+    let deeper = workloads.certify(key().public(), serial(5), span(NOW, NOW + 1_000));
+    assert!(matches!(deeper, Err(AuthorityFault::Unfit(_))), "{deeper:?}");
+}
+
+/// A certificate that some other authority made of an intermediate which may go deeper.
+#[test]
+fn d4_an_authority_below_a_root_that_may_certify_authorities_is_refused() {
+    let (root, _) = authorities();
     let own = key();
-    let deeper = workloads.certify(own.public(), serial(5), span(NOW, NOW + 1_000)).expect("it is written");
-    let above = vec![workloads.certificate().clone()];
-    let deeper = Authority::open(deeper, above, Box::new(own), &domain()).expect("it looks like one");
-    let issued = deeper.issue(&Svid { validity: span(NOW, NOW + 900), ..orders() }).expect("issued");
-    assert!(verify(&root, &issued.chain, NOW).is_err(), "the path is one too long");
+    let decided =
+        Decided { level: Level::Root, domain: &domain(), serial: serial(9), validity: span(NOW, NOW + 900) };
+    let issuer = Issuer::from_ca_cert_der(&root.certificate, plain(&*root.key)).expect("an issuer");
+    let made = decided.params().expect("params").signed_by(own.public(), &issuer).expect("made");
+    let fault = Authority::open(made.der().clone(), Vec::new(), Box::new(own), &domain()).err();
+    assert!(fault.is_some_and(|fault| fault.to_string().contains("may certify authorities")));
 }
 
 #[test]
@@ -137,7 +147,13 @@ fn an_authority_of_another_trust_domain_is_refused() {
 #[test]
 fn d4_name_constraints_under_which_no_workload_could_be_verified_are_refused() {
     let own = key();
-    let mut params = params(Level::Root, &domain(), serial(7), span(NOW, NOW + 1_000)).expect("params");
+    let decided = Decided {
+        level: Level::Root,
+        domain: &domain(),
+        serial: serial(7),
+        validity: span(NOW, NOW + 1_000),
+    };
+    let mut params = decided.params().expect("params");
     params.name_constraints = Some(rcgen::NameConstraints {
         permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName("shop.example".into())],
         excluded_subtrees: vec![],
@@ -209,29 +225,29 @@ fn d5_what_was_not_decided_is_never_signed() {
     let table: [(Change, &str); 13] = [
         (
             |p| p.subject_alt_names.push(rcgen::SanType::DnsName("x.example".try_into().expect("a name"))),
-            "name",
+            "length of extensions",
         ),
         (
             |p| {
-                let other = "spiffe://shop.example/payments".try_into().expect("ASCII");
+                let other = "spiffe://shop.example/others".try_into().expect("ASCII");
                 p.subject_alt_names = vec![rcgen::SanType::URI(other)];
             },
             "name",
         ),
-        (|p| p.subject_alt_names.clear(), "number of extensions"),
-        (|p| p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0)), "basic constraints"),
+        (|p| p.subject_alt_names.clear(), "length of extensions"),
+        (|p| p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0)), "length of extensions"),
         (
             |p| p.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![1; 20]),
             "subject key identifier",
         ),
-        (|p| p.is_ca = rcgen::IsCa::NoCa, "number of extensions"),
+        (|p| p.is_ca = rcgen::IsCa::NoCa, "length of extensions"),
         (|p| p.key_usages.push(rcgen::KeyUsagePurpose::KeyCertSign), "key usage"),
-        (|p| p.extended_key_usages.push(rcgen::ExtendedKeyUsagePurpose::CodeSigning), "extended key usage"),
+        (|p| p.extended_key_usages.push(rcgen::ExtendedKeyUsagePurpose::CodeSigning), "length of extensions"),
         (|p| p.serial_number = Some(vec![1].into()), "serial number"),
-        (|p| p.not_after += Duration::from_secs(1), "end"),
-        (|p| p.not_before -= Duration::from_secs(1), "beginning"),
+        (|p| p.not_after += Duration::from_secs(1), "times"),
+        (|p| p.not_before -= Duration::from_secs(1), "times"),
         (|p| p.distinguished_name.push(rcgen::DnType::CommonName, "root"), "subject"),
-        (|p| p.use_authority_key_identifier_extension = false, "number of extensions"),
+        (|p| p.use_authority_key_identifier_extension = false, "length of extensions"),
     ];
     for (change, what) in table {
         assert_eq!(built(change), Some(IssueFault::Built(Mismatch(what))), "{what}");

@@ -1,6 +1,6 @@
 //! State, certificate authority, administration, alerts, audit and metrics.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use portcullis_core::{ByteSize, Millis};
 
@@ -29,7 +29,7 @@ pub(crate) fn state(raw: &RawRoot) -> Option<State> {
 pub(crate) fn ca(raw: &RawCa, state: Option<&State>, cx: &mut Context<'_, '_>) -> Option<Ca> {
     let source = raw.seal.get()?;
     if let (SecretSource::File(path), Some(state)) = (&source.value, state)
-        && Path::new(&path.0).starts_with(&*state.directory)
+        && plain(Path::new(&path.0)).starts_with(plain(Path::new(&*state.directory)))
     {
         // SECURITY: whoever reads the sealed keys there reads what opens them too.
         let text = format!("file {} is in the state directory, beside what it seals", quote(&path.0));
@@ -38,6 +38,18 @@ pub(crate) fn ca(raw: &RawCa, state: Option<&State>, cx: &mut Context<'_, '_>) -
         return None;
     }
     Some(Ca { seal: long_secret(source, cx)? })
+}
+
+/// A path without the parts that lead nowhere. Links are not followed: nothing is on this disk that the plan is for.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => _ = plain.pop(),
+            other => plain.push(other),
+        }
+        plain
+    })
 }
 
 /// A secret that keys can be derived from.

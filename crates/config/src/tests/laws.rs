@@ -63,6 +63,11 @@ fn a_setting_that_breaks_a_clause_does_not_load() {
         ("alerts:", "ca: { seal: { file: ca/short.key } }\nalerts:", "SS028-11.2.10c"),
         ("alerts:", "audit: { key: { file: ca/short.key } }\nalerts:", "SS028-11.2.10c"),
         ("alerts:", "ca: { seal: { file: /var/lib/portcullis/seal.key } }\nalerts:", "SS028-11.1.9c"),
+        (
+            "alerts:",
+            "ca: { seal: { file: /var/./lib/x/../portcullis/a/seal.key } }\nalerts:",
+            "SS028-11.1.9c",
+        ),
     ];
     for (from, to, clause) in table {
         let told = told(from, to);

@@ -88,8 +88,14 @@ impl Ca {
     pub(crate) fn run(self, screen: &Screen) -> Outcome {
         let now = SystemClock::default().now().wall;
         match self.word {
-            Word::Init { config, root_key } => init(&config.home()?, &root_key, now, screen)?,
-            Word::Status { config } => status(&config.home()?.state().map_err(CaError::from)?, now, screen),
+            Word::Init { config, root_key } => init(&config, &root_key, now, screen)?,
+            Word::Status { config } => {
+                let home = config.home()?;
+                let state = home.state().map_err(CaError::from)?;
+                status(&state, now, screen);
+                // What does not open cannot sign, whatever the table says.
+                drop(home.signer(&state).map_err(CaError::from)?);
+            }
             Word::Bundle { config } => {
                 let home = config.home()?;
                 let state = home.state().map_err(CaError::from)?;
@@ -114,18 +120,18 @@ impl Config {
         let loaded = Loaded::read(&self.config)?;
         let ca = loaded.plan.ca.as_ref().ok_or(CaError::NotConfigured)?;
         let sealer = Sealer::new(ca.seal.expose())?;
-        Ok(Home::at(&loaded.state().join("keyholder"), &loaded.plan.trust_domain, sealer)?)
+        Ok(Home::at(&loaded.state().join("keyholder"), &loaded.plan.trust_domain, sealer))
     }
 }
 
-fn init(home: &Home, root_key: &Path, now: UnixMillis, screen: &Screen) -> Result<(), CaError> {
-    // Absolute, so that it is found again from wherever somebody looks.
-    let root_key = std::path::absolute(root_key).unwrap_or_else(|_| root_key.to_owned());
-    let begun = begin(home, &root_key, now)?;
+fn init(config: &Config, root_key: &Path, now: UnixMillis, screen: &Screen) -> Result<(), CaError> {
+    let home = config.home()?;
+    begin(&home, root_key, now)?;
     screen.line(format!("The authority of trust domain `{}` has begun.\n", home.domain()));
     status(&home.state()?, now, screen);
-    screen.line(format!("\nCarry `{}` away from this machine. To rotate:", begun.root_key.display()));
-    screen.line("\n  portcullis ca rotate --root-key FILE");
+    screen.line(format!("\nCarry `{}` away from this machine. To rotate:", root_key.display()));
+    let config = config.config.display();
+    screen.line(format!("\n  portcullis ca rotate -c {config} --root-key FILE"));
     Ok(())
 }
 
@@ -135,16 +141,19 @@ fn status(state: &State, now: UnixMillis, screen: &Screen) {
             .paint(Mood::Title, &format!("{:<10} {:<9} {:<32}  {:<10}", "LEVEL", "PHASE", "SERIAL", "UNTIL")),
     );
     state.authorities.members().iter().for_each(|member| screen.line(row(member)));
-    for path in state.root_keys.iter().filter(|path| path.exists()) {
-        screen.warning(&format!("the root's key is still at `{}`: carry it away", path.display()));
+    for place in &state.root_keys {
+        match Path::new(place).try_exists() {
+            Ok(true) => screen.warning(&format!("the root's key is still at `{place}`: carry it away")),
+            Ok(false) => {}
+            Err(_) => screen.warning(&format!("whether the root's key is still at `{place}` cannot be seen")),
+        }
     }
-    for member in state.authorities.members().iter().filter(|member| is_due(member, now)) {
-        screen.warning(&format!(
-            "authority `{}` ends on {}: rotate it",
-            member.serial,
-            day(member.validity.until)
-        ));
-    }
+    state
+        .authorities
+        .members()
+        .iter()
+        .filter_map(|member| due(member, now))
+        .for_each(|text| screen.warning(&text));
 }
 
 fn row(member: &Member) -> String {
@@ -160,9 +169,14 @@ fn row(member: &Member) -> String {
     format!("{level:<10} {phase:<9} {}  {}", member.serial, day(until))
 }
 
-/// Past two thirds of its life, and nothing follows by itself.
-fn is_due(member: &Member, now: UnixMillis) -> bool {
-    member.phase == Phase::Active && member.validity.renew_at(0) <= now
+/// What is to be done about an authority past two thirds of its life, since nothing follows by itself.
+fn due(member: &Member, now: UnixMillis) -> Option<String> {
+    let is_due = member.phase == Phase::Active && member.validity.renew_at(0) <= now;
+    let what = match member.level {
+        Level::Workloads => "run `portcullis ca rotate`",
+        Level::Root => "this version makes no second root",
+    };
+    is_due.then(|| format!("authority `{}` ends on {}: {what}", member.serial, day(member.validity.until)))
 }
 
 /// A day, as in `2027-03-31`.
@@ -209,7 +223,7 @@ mod tests {
             (Phase::Active, 20_020, true),
             (Phase::Retiring { until: at(20_030) }, 20_029, false),
         ] {
-            assert_eq!(is_due(&member(phase), at(day)), want, "{phase:?} {day}");
+            assert_eq!(due(&member(phase), at(day)).is_some(), want, "{phase:?} {day}");
         }
     }
 }

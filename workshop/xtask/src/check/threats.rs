@@ -115,6 +115,16 @@ const CLASSES: &[(&str, &str, &str)] = &[
         "names of a certificate taken for another's",
         "one authority verifies, one name counts (`net::tls::authorities`, `identity`, `snapshot::holder`)",
     ),
+    (
+        "D4",
+        "certificates under which verifiers search for ever, or refuse everybody",
+        "an authority with name constraints does not open (`ca::authority`)",
+    ),
+    (
+        "D5",
+        "a certificate that says more than was decided",
+        "a request gives its key alone; what is built is compared before it is signed (`ca::check`)",
+    ),
     ("D7", "verification off by accident", "there is no way to switch it off (`net::tls::client`)"),
     (
         "D8",
