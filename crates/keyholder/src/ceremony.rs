@@ -31,6 +31,9 @@ pub enum CeremonyError {
     /// The key of the root.
     #[error("`{0}` does not hold a private key in PKCS #8, PEM")]
     RootKey(PathBuf),
+    /// It is not there.
+    #[error("there is no file `{0}`; bring the root's key back first")]
+    NoRootKey(PathBuf),
     /// Where it should go.
     #[error("the root's key cannot be kept at `{0}`: name a place outside the state directory, in UTF-8")]
     RootKeyPlace(PathBuf),
@@ -110,18 +113,34 @@ const ALWAYS: Validity = Validity { from: UnixMillis(0), until: UnixMillis(253_4
 pub fn rotate(home: &Home, root_key: &Path, now: UnixMillis) -> Result<Rotated, CeremonyError> {
     let place = place(home, root_key)?;
     let _lock = home.lock()?;
-    let mut state = home.state()?;
-    let missing = || CeremonyError::RootKey(root_key.to_owned());
-    let text = files::read(root_key).map_err(HomeError::File)?.ok_or_else(missing)?;
-    let key = pem::private_key(text.expose()).ok_or_else(missing)?;
-    let active = state.authorities.active(Level::Root).ok_or(CeremonyError::NoRoot)?.serial;
-    let root = home.with_key(&state, active, &key)?;
-    let rotated = next(home, &mut state, &root, active, now)?;
+    let (mut state, rotated) = rotated(home, root_key, now)?;
     if !state.root_keys.contains(&place) {
         state.root_keys.push(place);
     }
     home.keep(&state)?;
     Ok(rotated)
+}
+
+/// Does all of a rotation but keeping it: what stands in the way is found while there is time.
+///
+/// # Errors
+/// As [`rotate`].
+pub fn rehearse(home: &Home, root_key: &Path, now: UnixMillis) -> Result<Rotated, CeremonyError> {
+    place(home, root_key)?;
+    let _lock = home.lock()?;
+    Ok(rotated(home, root_key, now)?.1)
+}
+
+/// What is there with the next authority in it.
+fn rotated(home: &Home, root_key: &Path, now: UnixMillis) -> Result<(State, Rotated), CeremonyError> {
+    let mut state = home.state()?;
+    let text = files::read(root_key).map_err(HomeError::File)?;
+    let text = text.ok_or_else(|| CeremonyError::NoRootKey(root_key.to_owned()))?;
+    let key = pem::private_key(text.expose()).ok_or_else(|| CeremonyError::RootKey(root_key.to_owned()))?;
+    let active = state.authorities.active(Level::Root).ok_or(CeremonyError::NoRoot)?.serial;
+    let root = home.with_key(&state, active, &key)?;
+    let rotated = next(home, &mut state, &root, active, now)?;
+    Ok((state, rotated))
 }
 
 /// Where a root's key is, as it is remembered: never beside what is sealed.
@@ -150,7 +169,7 @@ fn next(
     let validity = Validity::within(root.validity(), now, Authority::INTERMEDIATE)?;
     let certificate = root.certify(key.public(), serial, validity)?;
     let authority = Authority::open(certificate, Vec::new(), Box::new(key), home.domain())?;
-    rehearse(home, &authority, now)?;
+    try_out(home, &authority, now)?;
     for gone in state.authorities.sweep(now) {
         state.certificates.remove(&gone);
     }
@@ -163,7 +182,7 @@ fn next(
 }
 
 /// An authority that cannot issue must not take over from one that can. What it issues here is dropped, and its key with it.
-fn rehearse(home: &Home, authority: &Authority, now: UnixMillis) -> Result<(), CeremonyError> {
+fn try_out(home: &Home, authority: &Authority, now: UnixMillis) -> Result<(), CeremonyError> {
     let name = format!("spiffe://{}/portcullis/rehearsal", home.domain());
     let id = SpiffeId::parse(&name).map_err(|_| AuthorityFault::Unwritable)?;
     let validity = Validity::within(authority.validity(), now, Validity::SHORTEST)?;
@@ -213,7 +232,7 @@ mod tests {
         let home = home_of(&folder, "shop.example", 1);
         let state = home.state().expect("a state");
         assert_eq!(state.authorities.active(Level::Workloads).map(|m| m.serial), Some(begun.workloads));
-        rehearse(&home, &home.signer(&state).expect("an authority"), NOW).expect("it issues");
+        try_out(&home, &home.signer(&state).expect("an authority"), NOW).expect("it issues");
         let bundle = home.bundle(&state).expect("a bundle");
         assert!(bundle.contains("\"spiffe_sequence\": 1"), "{bundle}");
     }
@@ -243,7 +262,21 @@ mod tests {
         assert!(matches!(phase(begun.workloads), Some(Phase::Retiring { .. })));
         assert_eq!(state.signs.as_ref().map(|signs| signs.serial), Some(rotated.serial));
         assert!(state.root_keys.iter().any(|place| place.ends_with("brought.key")), "{:?}", state.root_keys);
-        rehearse(&home, &home.signer(&state).expect("an authority"), later).expect("it issues");
+        try_out(&home, &home.signer(&state).expect("an authority"), later).expect("it issues");
+    }
+
+    #[test]
+    fn a_rehearsal_finds_what_a_rotation_would_and_changes_nothing() {
+        let (folder, home, _) = begun();
+        let before = std::fs::read(sealed(&folder)).expect("a state");
+        let root_key = folder.path().join("root.key");
+        let rehearsed = rehearse(&home, &root_key, NOW).expect("it would work");
+        assert_eq!(rehearsed.until, UnixMillis::from_seconds(NOW.seconds()).plus(Authority::INTERMEDIATE));
+        let beyond = NOW.plus(Authority::ROOT);
+        for fault in [rehearse(&home, &root_key, beyond).err(), rotate(&home, &root_key, beyond).err()] {
+            assert!(matches!(fault, Some(CeremonyError::Validity(ValidityFault::IssuerEnds))), "{fault:?}");
+        }
+        assert_eq!(std::fs::read(sealed(&folder)).expect("a state"), before);
     }
 
     #[test]
@@ -306,7 +339,7 @@ mod tests {
         let garbage = folder.path().join("garbage.key");
         files::create(&garbage, b"no key").expect("written");
         assert!(matches!(rotate(&home, &garbage, NOW), Err(CeremonyError::RootKey(_))));
-        assert!(matches!(rotate(&home, &folder.path().join("gone"), NOW), Err(CeremonyError::RootKey(_))));
+        assert!(matches!(rotate(&home, &folder.path().join("gone"), NOW), Err(CeremonyError::NoRootKey(_))));
         assert_eq!(std::fs::read(sealed(&folder)).expect("a state"), before);
     }
 

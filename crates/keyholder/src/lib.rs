@@ -12,6 +12,6 @@ mod files;
 mod home;
 mod pem;
 
-pub use ceremony::{Begun, CeremonyError, Rotated, begin, rotate};
+pub use ceremony::{Begun, CeremonyError, Rotated, begin, rehearse, rotate};
 pub use files::FileFault;
 pub use home::{Home, HomeError, State};

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use portcullis_ca::{Level, Member, Phase, SealFault, Sealer};
 use portcullis_core::{Clock as _, SystemClock, UnixMillis};
-use portcullis_keyholder::{CeremonyError, Home, HomeError, State, begin, rotate};
+use portcullis_keyholder::{CeremonyError, Home, HomeError, Rotated, State, begin, rehearse, rotate};
 
 use super::Outcome;
 use super::loaded::{LoadError, Loaded};
@@ -47,13 +47,18 @@ enum Word {
         config: Config,
     },
     /// Make the next authority below the root; the one before it retires.
-    Rotate {
-        #[command(flatten)]
-        config: Config,
-        /// The root's key, brought back for the time being.
-        #[arg(long, value_name = "FILE")]
-        root_key: PathBuf,
-    },
+    Rotate(Brought),
+    /// Do all of a rotation but keeping it, to find what would stand in the way.
+    Rehearse(Brought),
+}
+
+#[derive(Args)]
+struct Brought {
+    #[command(flatten)]
+    config: Config,
+    /// The root's key, brought back for the time being.
+    #[arg(long, value_name = "FILE")]
+    root_key: PathBuf,
 }
 
 #[derive(Args)]
@@ -101,14 +106,16 @@ impl Ca {
                 let state = home.state().map_err(CaError::from)?;
                 screen.line(home.bundle(&state).map_err(CaError::from)?);
             }
-            Word::Rotate { config, root_key } => {
-                let rotated = rotate(&config.home()?, &root_key, now).map_err(CaError::from)?;
-                screen.line(format!(
-                    "authority `{}` signs now, until {}",
-                    rotated.serial,
-                    day(rotated.until)
-                ));
+            Word::Rotate(Brought { config, root_key }) => {
+                let Rotated { serial, until } =
+                    rotate(&config.home()?, &root_key, now).map_err(CaError::from)?;
+                screen.line(format!("authority `{serial}` signs now, until {}", day(until)));
                 screen.line("carry the root's key away again");
+            }
+            Word::Rehearse(Brought { config, root_key }) => {
+                let next = rehearse(&config.home()?, &root_key, now).map_err(CaError::from)?;
+                screen.line(format!("a rotation would work; the next authority until {}", day(next.until)));
+                screen.line("nothing was changed; carry the root's key away again");
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -137,8 +144,7 @@ fn init(config: &Config, root_key: &Path, now: UnixMillis, screen: &Screen) -> R
 
 fn status(state: &State, now: UnixMillis, screen: &Screen) {
     screen.line(
-        screen
-            .paint(Mood::Title, &format!("{:<10} {:<9} {:<32}  {:<10}", "LEVEL", "PHASE", "SERIAL", "UNTIL")),
+        screen.paint(Mood::Title, &format!("{:<10} {:<9} {:<32}  {}", "LEVEL", "PHASE", "SERIAL", "UNTIL")),
     );
     state.authorities.members().iter().for_each(|member| screen.line(row(member)));
     for place in &state.root_keys {
