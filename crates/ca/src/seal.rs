@@ -33,10 +33,8 @@ pub enum SealFault {
     /// Not something that was sealed here.
     #[error("this is not something that was sealed here")]
     NotSealed,
-    /// Another secret, another authority's, or changed.
-    #[error(
-        "the sealed key does not open: another secret sealed it, for another authority, or it was changed"
-    )]
+    /// Another secret, another thing, or changed.
+    #[error("another secret sealed it, it is something else, or it was changed")]
     Closed,
     /// The library failed.
     #[error("it cannot be sealed")]
