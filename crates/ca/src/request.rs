@@ -187,6 +187,18 @@ mod tests {
         }
     }
 
+    /// Only the first list of wishes would be read.
+    #[test]
+    fn d5_a_second_list_of_wishes_is_refused() {
+        // An empty list, as the attribute `extensionRequest` (1.2.840.113549.1.9.14) carries it.
+        let second =
+            rcgen::Attribute { oid: &[1, 2, 840, 113_549, 1, 9, 14], values: vec![0x31, 2, 0x30, 0] };
+        let asked = params(&["spiffe://shop.example/orders"]);
+        let key = KeyPair::generate().expect("a key");
+        let request = asked.serialize_request_with_attributes(&key, vec![second]).expect("a request");
+        assert_eq!(Request::read(request.der()), Err(RequestFault::Malformed));
+    }
+
     #[test]
     fn a_key_of_another_kind_is_refused() {
         for kind in [&PKCS_ECDSA_P384_SHA384, &PKCS_ED25519] {

@@ -13,10 +13,10 @@ use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use portcullis_ca::{
-    Authority, AuthorityFault, CaKey as _, IssueFault, KeyFault, Level, MemoryKey, Missing, Rotation,
+    Authority, AuthorityFault, CaKey, IssueFault, KeyFault, Level, MemoryKey, Missing, Rotation,
     RotationFault, Serial, Svid, Validity, ValidityFault,
 };
-use portcullis_core::{SpiffeId, UnixMillis};
+use portcullis_core::{Sensitive, SpiffeId, UnixMillis};
 
 use crate::files;
 use crate::home::{Home, HomeError, Signs, State};
@@ -165,10 +165,20 @@ fn next(
     now: UnixMillis,
 ) -> Result<Rotated, CeremonyError> {
     let (key, private) = MemoryKey::generate()?;
+    take_over(home, state, (root, issuer), (Box::new(key), &private), now)
+}
+
+fn take_over(
+    home: &Home,
+    state: &mut State,
+    (root, issuer): (&Authority, Serial),
+    (key, private): (Box<dyn CaKey>, &Sensitive<Vec<u8>>),
+    now: UnixMillis,
+) -> Result<Rotated, CeremonyError> {
     let serial = draw()?;
     let validity = Validity::within(root.validity(), now, Authority::INTERMEDIATE)?;
     let certificate = root.certify(key.public(), serial, validity)?;
-    let authority = Authority::open(certificate, Vec::new(), Box::new(key), home.domain())?;
+    let authority = Authority::open(certificate, Vec::new(), key, home.domain())?;
     try_out(home, &authority, now)?;
     for gone in state.authorities.sweep(now) {
         state.certificates.remove(&gone);
@@ -177,7 +187,7 @@ fn next(
     state.authorities.activate(Level::Workloads, &BTreeMap::new(), Missing::Wait, now)?;
     state.certificates.insert(serial, STANDARD.encode(authority.certificate()));
     // What signed before is forgotten: what it signed is verified without its key.
-    state.signs = Some(Signs::new(serial, &private));
+    state.signs = Some(Signs::new(serial, private));
     Ok(Rotated { serial, until: validity.until })
 }
 
@@ -201,7 +211,7 @@ fn draw() -> Result<Serial, KeyFault> {
 mod tests {
     use std::time::Duration;
 
-    use portcullis_ca::{Phase, SealFault, Sealer};
+    use portcullis_ca::{Phase, PublicKey, SealFault, Sealer, SignFault};
     use portcullis_core::TrustDomain;
     use tempfile::TempDir;
 
@@ -263,6 +273,33 @@ mod tests {
         assert_eq!(state.signs.as_ref().map(|signs| signs.serial), Some(rotated.serial));
         assert!(state.root_keys.iter().any(|place| place.ends_with("brought.key")), "{:?}", state.root_keys);
         try_out(&home, &home.signer(&state).expect("an authority"), later).expect("it issues");
+    }
+
+    /// A key that never signs.
+    struct Mute(MemoryKey);
+
+    impl CaKey for Mute {
+        fn public(&self) -> &PublicKey {
+            self.0.public()
+        }
+
+        fn sign(&self, _: &[u8]) -> Result<Vec<u8>, SignFault> {
+            Err(SignFault)
+        }
+    }
+
+    #[test]
+    fn an_authority_that_does_not_issue_takes_over_from_nobody() {
+        let (folder, home, begun) = begun();
+        let text = files::read(&folder.path().join("root.key")).expect("read").expect("the root's key");
+        let root_key = pem::private_key(text.expose()).expect("a key");
+        let mut state = home.state().expect("a state");
+        let root = home.with_key(&state, begun.root, &root_key).expect("a root");
+        let (key, private) = MemoryKey::generate().expect("a key");
+        let key = (Box::new(Mute(key)) as Box<dyn CaKey>, &private);
+        let fault = take_over(&home, &mut state, (&root, begun.root), key, NOW).expect_err("mute");
+        assert!(matches!(fault, CeremonyError::Tried(IssueFault::Sign(SignFault))), "{fault}");
+        assert_eq!(state, home.state().expect("a state"));
     }
 
     #[test]

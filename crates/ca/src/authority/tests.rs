@@ -206,6 +206,46 @@ fn a_key_that_signs_badly_or_not_at_all_issues_nothing() {
     }
 }
 
+/// What holds the key answers with something else while it certifies an authority.
+#[test]
+fn a_root_whose_key_signs_badly_certifies_nothing() {
+    let odd = |answers| Odd { key: key(), answers: Mutex::new(answers), asked: Arc::default() };
+    let garbage = || Some(Ok(vec![0; 72]));
+    let made = Authority::root(&domain(), Box::new(odd(garbage())), serial(1), span(NOW, NOW + 1_000));
+    assert_eq!(made.err(), Some(AuthorityFault::Sign(SignFault)));
+    let good = odd(None);
+    let root = authorities().0;
+    let facts = Facts::read(root.certificate(), root.key.public(), &domain()).expect("facts");
+    let bad = Odd { key: good.key, ..odd(garbage()) };
+    let broken = Authority {
+        certificate: root.certificate.clone(),
+        above: vec![],
+        domain: domain(),
+        facts,
+        key: Box::new(bad),
+    };
+    let certified = broken.certify(key().public(), serial(2), span(NOW, NOW + 900));
+    assert_eq!(certified.err(), Some(AuthorityFault::Sign(SignFault)));
+}
+
+#[test]
+fn d5_an_authority_that_is_not_the_decided_one_is_not_used() {
+    let (own, domain) = (key(), domain());
+    let decided =
+        Decided { level: Level::Root, domain: &domain, serial: serial(1), validity: span(NOW, NOW + 1_000) };
+    let made = decided.params().expect("params").self_signed(&plain(&own)).expect("made").der().clone();
+    let holds = |decided: Decided<'_>, issuer| decided.is_said_by(&made, own.public(), issuer).map(drop);
+    assert_eq!(holds(decided, None), Ok(()));
+    for other in [
+        Decided { serial: serial(2), ..decided },
+        Decided { level: Level::Workloads, ..decided },
+        Decided { validity: span(NOW, NOW + 1_001), ..decided },
+    ] {
+        assert_eq!(holds(other, None), Err(AuthorityFault::Unwritable));
+    }
+    assert_eq!(holds(decided, Some(&[0x30, 0])), Err(AuthorityFault::Unwritable), "another issuer");
+}
+
 /// What was built is compared byte for byte: here another certificate than the decided one is handed to be signed.
 #[test]
 fn d5_what_was_not_decided_is_never_signed() {

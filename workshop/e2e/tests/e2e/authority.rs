@@ -69,6 +69,17 @@ fn ss028_11_2_10c_nobody_else_can_read_what_an_authority_keeps() {
     }
 }
 
+#[test]
+fn f7_another_secret_of_the_authority_is_no_reload_and_is_not_ignored() {
+    let gateway = with_authority();
+    let path = gateway.path().join("changed.key");
+    std::fs::write(&path, SECRET.to_uppercase()).expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("permissions");
+    gateway.rewrite(|config| config["ca"]["seal"]["file"] = json!("changed.key"));
+    let (status, told) = gateway.admin().reload();
+    assert!(status >= 400 && told.contains("ca: was changed and cannot be reloaded"), "{status} {told}");
+}
+
 /// The secret that opens the authority's keys stays with *control*: the edge, which strangers talk to, never has it.
 #[test]
 fn f3_the_edge_never_has_what_opens_the_keys_of_the_authority() {
